@@ -1,0 +1,136 @@
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""Everything that is checked: ``pip install nox``, then ``nox``.
+
+``nox -l`` lists the sessions, ``nox -s lint`` runs one, what stands behind ``--`` goes
+to its tool: ``nox -s tests-3.12 -- -k supervisor``.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+# A Python that is not on this machine is skipped, with a message.
+nox.options.error_on_missing_interpreters = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = sorted({"3.11", "3.12", "3.13", RUNNING})
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the library as it stands here, and what *groups* need."""
+    session.install("-e", ".", *(need for name in groups for need in group(name)))
+
+
+def wheel(session: nox.Session) -> Path:
+    """Build a wheel into the session's own folder; return its path."""
+    folder = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run(
+        "python", "-m", "build", "--wheel", "--outdir", str(folder), silent=True
+    )
+    (path,) = folder.glob("*.whl")
+    return path.resolve()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff, the layers of the modules, and the checkpoints of async functions."""
+    session.install("-e", ".", *group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+    # 102, 103: Cancelled is never kept; 910, 911: an async function is a checkpoint.
+    session.run(
+        "flake8",
+        "--isolated",
+        "--select=ASYNC102,ASYNC103,ASYNC910,ASYNC911",
+        "trio_actors",
+    )
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Both checkers in strict mode, users' programs, wrong uses, complete types."""
+    install(session, "typing", "build")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("python", "-m", "tests.typing.check")
+    # Only an installed wheel shows what users get: py.typed, and nothing from here.
+    session.install("--force-reinstall", "--no-deps", str(wheel(session)))
+    with session.chdir(session.create_tmp()):
+        session.run("pyright", "--verifytypes", "trio_actors", "--ignoreexternal")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the numbered examples, each as a user would."""
+    install(session, "examples")
+    for path in sorted(Path("examples").glob("[0-9][0-9]_*.py")):
+        session.run("python", "-W", "error", str(path))
+
+
+@nox.session
+def trio_typing(session: nox.Session) -> None:
+    """The types survive beside trio-typing, which is in no other environment."""
+    session.install(*group("build"))
+    session.install(str(wheel(session)), "mypy", *group("compat-typing"))
+    program = Path("tests/typing/beside_trio_typing.py").resolve()
+    with session.chdir(session.create_tmp()):
+        session.run("python", str(program))
+        session.run("mypy", "--strict", "--no-incremental", str(program))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build both distributions, check them, and import the wheel alone."""
+    session.install(*group("build"))
+    folder = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    session.run("twine", "check", "--strict", *map(str, folder.glob("*")))
+    session.run("check-wheel-contents", *map(str, folder.glob("*.whl")))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests; under the running Python also every line and branch of the core."""
+    if session.python != RUNNING or session.posargs:
+        install(session, "tests")
+        session.run("pytest", *session.posargs)
+        return
+    install(session, "tests", "typing")
+    # Not pytest-cov: the plugin's entry point imports the library before it starts.
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def minimums(session: nox.Session) -> None:
+    """The tests with the oldest trio and attrs that are promised."""
+    install(session, "tests")
+    session.install(
+        *(need.replace(">=", "==") for need in PYPROJECT["project"]["dependencies"])
+    )
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def record_otp(session: nox.Session) -> None:
+    """Record again what OTP's own supervisor does (needs ``erl``: erlang-base)."""
+    if shutil.which("erl") is None:
+        session.error("erl is not here: on Debian, apt-get install erlang-base")
+    install(session, "tests")
+    session.run("python", "tests/otp/record.py", *session.posargs)
