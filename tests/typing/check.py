@@ -1,7 +1,7 @@
 """Check users' programs and wrong uses with mypy and pyright, both in strict mode.
 
-``programs/`` must be accepted whole. In ``wrong/`` a line marked ``# E`` must be refused
-by both checkers (``# E-1``: there or on the line before), and no other line may be.
+``programs/`` must be accepted whole. In ``wrong/`` a line marked ``# E`` must be
+refused by both checkers (``# E-1``: there or on the line before), and no other line.
 
 Both are checked against the library's own sources. What is yet to come (durable state,
 other machines, the search for schedules) is taken from the stubs in ``later/``, name by
