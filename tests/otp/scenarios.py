@@ -1,0 +1,18 @@
+"""All scenarios, in the order in which they are recorded."""
+
+from tests.otp.exits import BY_HAND, ONE_EXIT, SWEEPS, WINDOW
+from tests.otp.starts import BY_NAME, FAILING
+from tests.otp.trees import DYNAMIC, NESTED, SIGNIFICANT, STOPPING
+
+SCENARIOS = [
+    *ONE_EXIT,
+    *BY_HAND,
+    *SWEEPS,
+    *WINDOW,
+    *FAILING,
+    *BY_NAME,
+    *SIGNIFICANT,
+    *NESTED,
+    *STOPPING,
+    *DYNAMIC,
+]
