@@ -2,7 +2,8 @@
 
 from tests.otp.exits import BY_HAND, ONE_EXIT, SWEEPS, WINDOW
 from tests.otp.starts import BY_NAME, FAILING
-from tests.otp.trees import DYNAMIC, NESTED, SIGNIFICANT, STOPPING
+from tests.otp.stops import DYNAMIC, STOPPING
+from tests.otp.trees import NESTED, SIGNIFICANT
 
 SCENARIOS = [
     *ONE_EXIT,
