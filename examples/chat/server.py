@@ -1,0 +1,122 @@
+"""The tree of the chat, put together in the order in which it is to stop.
+
+    chat
+    ├─ rooms       one_for_one: a room that crashes comes back alone
+    │  └─ lobby
+    ├─ tree        shows all this to the web pages
+    ├─ web, tcp    the doors
+    └─ sessions    dynamic: one child for each client
+
+It stops from the bottom: every client is told goodbye while the doors still hold its
+connection, then the doors close, then the rooms.
+"""
+
+import socket
+import sys
+
+import attrs
+import trio
+
+from trio_actors import ActorRef, ActorSystem, SupervisorRef, open_actor_system
+
+from .rooms import Rooms, rooms_supervision
+from .settings import Settings
+from .tcp import Open, tcp_door
+from .tree import TreeWatcher
+from .web import web_door
+
+SHUTDOWN = 15.0
+"""Seconds in which all is over after Ctrl-C."""
+
+
+@attrs.frozen
+class Sockets:
+    """Where clients come in: bound, not yet listened on."""
+
+    tcp: socket.socket
+    web: socket.socket
+
+
+def bind(host: str, port: int, settings: Settings) -> socket.socket:
+    """Return a socket that is bound to *port*, or to a free one if that is 0."""
+    family, kind, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        give_up_on_the_dead(sock, settings.patience)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def give_up_on_the_dead(sock: socket.socket, patience: float) -> None:
+    """Let the system close connections whose other end takes nothing, or is gone.
+
+    Connections have this from the socket that accepted them. The sessions watch over
+    their clients, too; but Hypercorn shields its writes, so that nothing else can end
+    one on which a browser sleeps. Half-open connections of quiet clients are found by
+    the probes.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", 60),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 6),
+        ("TCP_USER_TIMEOUT", int(1000 * patience)),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def url(scheme: str, sock: socket.socket) -> str:
+    """Return the address of a socket as a person would type it."""
+    host, port = sock.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+async def start_chat(
+    system: ActorSystem, settings: Settings, sockets: Sockets | None = None
+) -> SupervisorRef:
+    """Start the chat; return the supervisor of the sessions."""
+    await system.spawn(
+        Rooms, settings, name="rooms", supervision=rooms_supervision(settings)
+    )
+    await system.spawn(TreeWatcher, settings, name="tree")
+    doors: list[ActorRef[Open]] = []
+    if sockets is not None:
+        doors = await spawn_doors(system, settings, sockets)
+    sessions = await system.spawn_supervisor(
+        name="sessions", dynamic=True, max_children=settings.max_clients
+    )
+    for door in doors:
+        await door.tell(Open(sessions))
+    return sessions
+
+
+async def spawn_doors(
+    system: ActorSystem, settings: Settings, sockets: Sockets
+) -> list[ActorRef[Open]]:
+    sockets.tcp.listen(4096)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sockets.tcp))
+    # A door that fails is not opened again: its socket is gone, and with it the
+    # server's reason to be.
+    return [
+        await system.spawn(web_door, sockets.web, settings, name="web"),
+        await system.spawn(tcp_door, [listener], settings, name="tcp"),
+    ]
+
+
+async def run_chat(settings: Settings, host: str, tcp_port: int, web_port: int) -> None:
+    """Run the server until it is told to stop."""
+    sockets = Sockets(bind(host, tcp_port, settings), bind(host, web_port, settings))
+    addresses = (url("tcp", sockets.tcp), url("http", sockets.web))
+    async with open_actor_system("chat", signals=True, shutdown=SHUTDOWN) as system:
+        await start_chat(system, settings, sockets)
+        print(*addresses, sep="\n")
+        sys.stdout.flush()
+        await trio.sleep_forever()

@@ -1,0 +1,365 @@
+"""Sessions: one client each, whatever door it came in by."""
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+import trio
+
+from trio_actors import (
+    Actor,
+    ActorError,
+    ActorRef,
+    ActorStopped,
+    Exit,
+    Mailbox,
+    NameTaken,
+    SupervisorRef,
+    handler,
+)
+
+from .messages import (
+    ROOMS,
+    VIEWERS,
+    Crash,
+    HungUp,
+    Join,
+    Leave,
+    Line,
+    ListRooms,
+    OpenRoom,
+    Renamed,
+    RoomGone,
+    RoomMessage,
+    Said,
+    SessionMessage,
+    Tree,
+    Who,
+    deliver,
+    nick_key,
+)
+from .protocol import (
+    DEMO_HELP,
+    HELP,
+    BadInput,
+    Command,
+    CrashRoom,
+    EnterRoom,
+    Help,
+    LeaveRoom,
+    Quit,
+    Refused,
+    Say,
+    ShowMembers,
+    ShowRooms,
+    TakeNick,
+    TokenBucket,
+    Typed,
+    Whisper,
+    fold,
+    parse,
+    wrapped,
+)
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+WELCOME = "welcome! Choose a name with /nick NAME, then /join lobby; /help tells more"
+GOODBYE_SECONDS = 1.0
+"""How long a client may take to take our last line."""
+
+
+class Connection(Protocol):
+    """What a session needs of a door."""
+
+    name: str
+    """Unique; the last part of the session's path."""
+    peer: str
+    """Where the client is."""
+    shows_tree: bool
+    """Whether it wants pictures of the supervision tree."""
+
+    async def receive(self) -> Sequence[Typed | Refused] | None:
+        """Wait for lines from the client; None when it sends no more."""
+
+    async def send(self, lines: Sequence[Line]) -> None:
+        """Show lines to the client."""
+
+    async def send_tree(self, tree: Tree) -> None:
+        """Show the tree to the client."""
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+
+
+@attrs.frozen
+class Place:
+    """Where a session is."""
+
+    name: str
+    room: ActorRef[RoomMessage]
+
+
+class Session(Actor[SessionMessage]):
+    """One client: does what it types, and shows it what others say.
+
+    Its mailbox is the client's outbox: while the client takes nothing, lines wait
+    there, and a client for whom too many wait is sent away.
+    """
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.nick = ""
+        self.place: Place | None = None
+        # Whether all that we sent so far has gone out whole: nothing can follow half
+        # a line, not even a goodbye.
+        self.intact = True
+
+    async def started(self) -> None:
+        """Never waits for the client: others want to get in, too."""
+        self.context.ref.tell_soon(Line(WELCOME))
+        if self.connection.shows_tree:
+            self.context.register(VIEWERS)
+        self.context.start_soon(self.read)
+
+    async def read(self) -> None:
+        """Hand on what the client types, but not faster than it may.
+
+        A client that sends too fast is not read for a while: nothing of it is lost,
+        and it costs the others nothing.
+        """
+        bucket = TokenBucket(
+            self.settings.rate, self.settings.burst, trio.current_time()
+        )
+        warned = False
+        while (lines := await self.connection.receive()) is not None:
+            for line in lines:
+                pause = bucket.take(trio.current_time())
+                if pause and not warned:
+                    await self.context.ref.tell(Refused(self.too_fast()))
+                warned = pause > 0
+                await trio.sleep(pause)
+                await self.context.ref.tell(line)
+        await self.context.ref.tell(HungUp())
+
+    def too_fast(self) -> str:
+        return (
+            f"slow down: more than {self.settings.rate:g} lines a second "
+            "have to wait, and so do yours"
+        )
+
+    # --- To the client ------------------------------------------------------
+
+    async def send(self, *lines: Line) -> None:
+        """Show lines to the client, or give it up."""
+        if not self.intact:
+            return
+        self.intact = False
+        try:
+            with trio.fail_after(self.settings.patience):
+                await self.connection.send(lines)
+        except trio.TooSlowError:
+            self.context.stop(f"it took nothing for {self.settings.patience:g} s")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.context.stop("the connection is lost")
+        else:
+            self.intact = True
+
+    async def notice(self, text: str) -> None:
+        await self.send(Line(text))
+
+    @handler(batch=64)
+    async def show(self, lines: list[Line]) -> None:
+        await self.send(*lines)
+
+    @handler
+    async def show_tree(self, tree: Tree) -> None:
+        if self.intact:
+            await self.connection.send_tree(tree)
+
+    @handler
+    async def room_gone(self, message: RoomGone) -> None:
+        if self.place is not None and self.place.name == message.room:
+            self.place = None
+            await self.notice(f"{message.room} is closed; you may /join it again")
+
+    async def stopped(self, reason: Exit) -> None:
+        if self.intact:
+            with trio.move_on_after(GOODBYE_SECONDS):
+                await self.notice(f"goodbye: {farewell(reason)}")
+        await self.connection.aclose()
+
+    # --- From the client ----------------------------------------------------
+
+    @handler
+    async def refused(self, message: Refused) -> None:
+        await self.notice(message.why)
+
+    @handler
+    def hung_up(self, message: HungUp) -> None:
+        self.context.stop("the client hung up")
+
+    @handler
+    async def typed(self, message: Typed) -> None:
+        try:
+            await self.obey(parse(message.text))
+        except BadInput as mistake:
+            await self.notice(str(mistake))
+
+    async def obey(self, command: Command) -> None:
+        match command:
+            case Say(text):
+                await self.here().room.tell(Said(text, self.context.ref))
+            case TakeNick(nick):
+                await self.take(nick)
+            case EnterRoom(name):
+                await self.enter(name)
+            case LeaveRoom():
+                await self.leave(self.here())
+            case ShowMembers():
+                await self.show_members(self.here())
+            case ShowRooms():
+                await self.show_rooms()
+            case Whisper(nick, text):
+                await self.whisper(nick, text)
+            case Help():
+                await self.help()
+            case Quit():
+                self.context.stop("you said /quit")
+            case CrashRoom() if self.settings.demo:
+                await self.here().room.tell(Crash(self.nick))
+            case CrashRoom():
+                raise BadInput("/crash works only on a server started with --demo")
+
+    def named(self) -> str:
+        """Return the nickname, or refuse."""
+        if not self.nick:
+            raise BadInput("first choose a name: /nick NAME")
+        return self.nick
+
+    def here(self) -> Place:
+        """Return where the client is, or refuse."""
+        self.named()
+        if self.place is None:
+            raise BadInput("you are in no room: /join ROOM")
+        return self.place
+
+    async def take(self, nick: str) -> None:
+        """Take a nickname: the registry lets only one session have it."""
+        key = nick_key(nick)
+        try:
+            self.context.register(key)
+        except NameTaken:
+            raise BadInput(f"{nick} is taken; choose another name") from None
+        if self.nick and nick_key(self.nick) != key:
+            self.context.unregister(nick_key(self.nick))
+        self.nick = nick
+        await self.notice(f"you are {nick}")
+        if self.place is not None:
+            await self.place.room.tell(Renamed(nick, self.context.ref))
+
+    async def enter(self, name: str) -> None:
+        self.named()
+        name = fold(name)
+        if self.place is not None:
+            if self.place.name == name:
+                raise BadInput(f"you are in {name}")
+            await self.leave(self.place)
+        try:
+            with trio.fail_after(self.settings.patience):
+                lines = await self.join(name)
+        except ActorError as error:
+            raise BadInput(f"{name} cannot be joined now: {error}") from error
+        except trio.TooSlowError:
+            raise BadInput(f"{name} does not answer; try again later") from None
+        await self.send(*lines)
+
+    async def join(self, name: str) -> tuple[Line, ...]:
+        rooms = self.context.system.service(ROOMS)
+        while True:
+            room = await rooms.ask(OpenRoom(name))
+            try:
+                lines = await room.ask(Join(self.nick, self.context.ref))
+            except ActorStopped:
+                # It was empty for long and closed while we came in: open it again.
+                await room.wait_stopped()
+            else:
+                self.context.watch(room, RoomGone(name))
+                self.place = Place(name, room)
+                return lines
+
+    async def leave(self, place: Place) -> None:
+        self.place = None
+        self.context.unwatch(place.room)
+        await place.room.tell(Leave(self.context.ref))
+        await self.notice(f"you have left {place.name}")
+
+    async def show_members(self, place: Place) -> None:
+        try:
+            with trio.fail_after(self.settings.patience):
+                nicks = await place.room.ask(Who())
+        except (ActorError, trio.TooSlowError):
+            raise BadInput(f"{place.name} does not answer; try again later") from None
+        title = f"{len(nicks)} in {place.name}:"
+        await self.send(*map(Line, wrapped(title, tuple(sorted(nicks)))))
+
+    async def show_rooms(self) -> None:
+        names = await self.context.system.service(ROOMS).ask(ListRooms())
+        title = f"{len(names)} rooms:" if names else "no rooms yet: /join ROOM"
+        await self.send(*map(Line, wrapped(title, names)))
+
+    async def whisper(self, nick: str, text: str) -> None:
+        to = self.context.system.find(nick_key(nick))
+        if to is None:
+            raise BadInput(f"{nick} is not here")
+        deliver(Line(text, "private", f"{self.named()} to you"), to)
+        await self.send(Line(text, "private", f"you to {nick}"))
+
+    async def help(self) -> None:
+        more = (DEMO_HELP,) if self.settings.demo else ()
+        await self.send(*map(Line, HELP + more))
+
+
+def farewell(reason: Exit) -> str:
+    """Return what a client is told when its session ends."""
+    if reason.detail:
+        return reason.detail
+    if reason.kind == "shutdown":
+        return "the server is going down"
+    return "something went wrong here; please connect again"
+
+
+async def attend(
+    sessions: SupervisorRef, connection: Connection, settings: Settings
+) -> None:
+    """Give a client its session; return when that is over. What every door does."""
+    try:
+        session = await sessions.spawn(
+            Session,
+            connection,
+            settings,
+            name=connection.name,
+            restart="temporary",  # a client can connect again, a socket cannot
+            mailbox=Mailbox(settings.outbox),
+            shutdown=2 * GOODBYE_SECONDS,
+        )
+    except ValueError:
+        await turn_away(connection, "the server is full; come back later")
+        return
+    except ActorError:
+        await turn_away(connection, "the server is going down")
+        return
+    reason = await session.wait_stopped()
+    log.info("%s (%s): %s", session.path, connection.peer, reason.detail or reason.kind)
+
+
+async def turn_away(connection: Connection, why: str) -> None:
+    log.info("%s (%s) was turned away: %s", connection.name, connection.peer, why)
+    with trio.move_on_after(GOODBYE_SECONDS):
+        try:
+            await connection.send([Line(why)])
+            await connection.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it did not wait for our excuse

@@ -1,0 +1,192 @@
+"""The door for browsers: one page, one WebSocket (Starlette on Hypercorn)."""
+
+import base64
+import hashlib
+import ipaddress
+import json
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from trio_actors import Inbox, SupervisorRef
+
+from .messages import Line, Tree
+from .protocol import LineDecoder, Refused, Typed
+from .sessions import GOODBYE_SECONDS, attend
+from .settings import Settings
+from .tcp import Open
+
+log = logging.getLogger(__name__)
+
+PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+
+MAX_MESSAGE = 64 * 1024
+"""Characters of a WebSocket message; a longer one ends the connection."""
+
+BINARY = Refused("that was a binary message; send text")
+
+
+class WebConnection:
+    """A client on a WebSocket: it sends text and is sent JSON."""
+
+    shows_tree = True
+
+    def __init__(self, websocket: WebSocket, name: str) -> None:
+        self.websocket = websocket
+        self.name = name
+        client = websocket.client
+        self.peer = f"{client.host} port {client.port}" if client else "unknown"
+        self._decoder = LineDecoder()
+
+    async def receive(self) -> Sequence[Typed | Refused] | None:
+        """Wait for a message; it may hold several lines."""
+        message = await self.websocket.receive()
+        if message["type"] != "websocket.receive":
+            return None
+        text: str | None = message.get("text")
+        if text is None:
+            return [BINARY]
+        return self._decoder.feed(text.encode() + b"\n")
+
+    async def send(self, lines: Sequence[Line]) -> None:
+        """Send lines, all in one message."""
+        await self._send(json.dumps({"lines": [attrs.asdict(line) for line in lines]}))
+
+    async def send_tree(self, tree: Tree) -> None:
+        """Send a picture of the supervision tree."""
+        await self._send(tree.json)
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self.websocket.send_text(text)
+        except (WebSocketDisconnect, RuntimeError) as error:  # it has closed meanwhile
+            raise trio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        """Say that this was all."""
+        with suppress(WebSocketDisconnect, RuntimeError):  # the client was faster
+            await self.websocket.close(1001)
+
+
+def may_connect(origin: str | None, host: str | None, settings: Settings) -> bool:
+    """Whether a page of *origin* may open a WebSocket here.
+
+    A browser lets any page connect to any server, and tells where the page is from.
+    Ours is from this very server, reached by number or as localhost: a name could be
+    made to mean this machine by whoever owns it. What is no browser sends no origin.
+    """
+    if origin is None or origin in settings.origins:
+        return True
+    try:
+        name = urlsplit(origin).hostname or ""
+        same = urlsplit(origin).netloc == host
+    except ValueError:
+        return False
+    return same and (name == "localhost" or is_number(name))
+
+
+def is_number(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def page_headers() -> dict[str, str]:
+    """Return headers that let the page run its own script and style, and no other."""
+
+    def hash_of(tag: str) -> str:
+        inside = PAGE.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        digest = hashlib.sha256(inside.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+    policy = (
+        f"default-src 'none'; script-src {hash_of('script')}; "
+        f"style-src {hash_of('style')}; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+
+
+def build_app(sessions: SupervisorRef, settings: Settings) -> Starlette:
+    """Return the web application: the page and its WebSocket."""
+    numbers = count(1)
+    headers = page_headers()
+
+    async def page(_: Request) -> HTMLResponse:
+        return HTMLResponse(PAGE, headers=headers)
+
+    async def chat(websocket: WebSocket) -> None:
+        origin, host = map(websocket.headers.get, ("origin", "host"))
+        if not may_connect(origin, host, settings):
+            log.info("a page from %s was turned away", origin)
+            await websocket.close()  # before it was accepted: 403
+            return
+        await websocket.accept()
+        name = f"web-{next(numbers)}"
+        await websocket.send_text(json.dumps({"you": name, "demo": settings.demo}))
+        await attend(sessions, WebConnection(websocket, name), settings)
+        await finish(websocket)
+
+    return Starlette(routes=[Route("/", page), WebSocketRoute("/chat", chat)])
+
+
+async def finish(websocket: WebSocket) -> None:
+    """Read what the client still sends, for a moment, until it says goodbye, too.
+
+    Hypercorn would else wait for somebody to read it.
+    """
+    with trio.move_on_after(GOODBYE_SECONDS):
+        try:
+            while (await websocket.receive())["type"] != "websocket.disconnect":
+                pass
+        except RuntimeError:
+            pass  # it has said so already
+
+
+async def web_door(
+    inbox: Inbox[Open], listener: socket.socket, settings: Settings
+) -> None:
+    """Serve the page, once there are sessions for it; close gracefully."""
+    closing = trio.Event()
+    with listener:
+        async with trio.open_nursery() as nursery:
+            async for message in inbox:
+                app = build_app(message.sessions, settings)
+                config = hypercorn_config(listener.detach())
+                nursery.start_soon(
+                    # Hypercorn's types want a less exact application.
+                    partial(serve, app, config, shutdown_trigger=closing.wait)  # type: ignore[arg-type]
+                )
+            closing.set()
+
+
+def hypercorn_config(listener: int) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listener}"]
+    config.errorlog = logging.getLogger(f"{__name__}.hypercorn")
+    config.errorlog.setLevel(logging.WARNING)
+    config.graceful_timeout = GOODBYE_SECONDS
+    config.websocket_max_message_size = MAX_MESSAGE
+    return config

@@ -1,0 +1,1 @@
+"""The chat server, from its pure parts to a real browser."""

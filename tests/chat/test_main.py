@@ -1,0 +1,147 @@
+"""The command, as a user starts it."""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "examples.chat"]
+
+
+@attrs.frozen
+class Running:
+    """A server in a process of its own."""
+
+    process: subprocess.Popen[str]
+    tcp_port: int
+    web_port: int
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send a signal; return the exit code and what went to standard error."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [*COMMAND, "--tcp-port", "0", "--web-port", "0", *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            lines = process.stdout.readline(), process.stdout.readline()
+            tcp = re.fullmatch(r"tcp://127\.0\.0\.1:(\d+)\n", lines[0])
+            web = re.fullmatch(r"http://127\.0\.0\.1:(\d+)\n", lines[1])
+            assert tcp is not None
+            assert web is not None
+            yield Running(process, int(tcp[1]), int(web[1]))
+        finally:
+            process.kill()
+
+
+def connect(server: Running) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.tcp_port), timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_goodbye_to_every_client_and_leaves_nothing(number: int) -> None:
+    """SHUT-2; a task that is left would keep the process alive."""
+    with running() as server:
+        clients = [connect(server).makefile("rw") for _ in range(5)]
+        for n, client in enumerate(clients):
+            client.write(f"/nick guest-{n}\n/join lobby\n")
+            client.flush()
+            while "is here" not in client.readline():
+                pass
+        code, errors = server.end(number)
+        for client in clients:
+            assert client.read().endswith("* goodbye: the server is going down\n")
+            client.close()
+    assert code in {0, 130}
+    assert "Traceback" not in errors
+    assert "Warning" not in errors
+
+
+def test_a_signal_ends_a_server_without_clients() -> None:
+    with running() as server:
+        code, errors = server.end(signal.SIGINT)
+    assert code in {0, 130}
+    assert errors == ""
+
+
+def test_a_client_that_does_not_read_does_not_keep_the_server_alive() -> None:
+    with running() as server, connect(server):
+        code, _ = server.end(signal.SIGINT)
+    assert code in {0, 130}
+
+
+@pytest.mark.skipif(shutil.which("nc") is None, reason="nc is not installed")
+def test_it_works_with_nc() -> None:
+    with running() as server:
+        answer = subprocess.run(
+            ["nc", "-N", "127.0.0.1", str(server.tcp_port)],
+            input="/nick ada\n/join lobby\nhello\n",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    assert answer.stdout.splitlines()[1:] == [
+        "* you are ada",
+        "* ada is here",
+        "<ada> hello",
+        "* goodbye: the client hung up",
+    ]
+
+
+def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment or None,
+    )
+
+
+def test_a_port_that_is_taken_is_an_error_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        answer = run("--tcp-port", "0", "--web-port", number)
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert "cannot listen there" in answer.stderr
+
+
+@pytest.mark.parametrize("bad", ["-1", "65536", "http"])
+def test_a_port_is_a_number_that_fits(bad: str) -> None:
+    answer = run("--tcp-port", bad)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+
+
+def test_without_the_web_packages_it_says_what_to_install(tmp_path: Path) -> None:
+    blocker = "raise ModuleNotFoundError(name='starlette')"
+    (tmp_path / "starlette.py").write_text(blocker)
+    answer = run(PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        "The chat server needs starlette: pip install 'trio-actors[web]'\n"
+    )
