@@ -1,0 +1,106 @@
+"""An actor is a task with a mailbox; a supervisor is a nursery that can start over."""
+
+# General layout:
+#
+# Flat private modules; each imports only from those above it in this list.
+#
+# _errors, _messages      what is raised, and what travels
+# _policy                 what a supervisor decides: pure, a table
+# _declare, _annotations  from an actor class to its handlers, checked
+# _mailbox, _runtime      the mailbox; the seam to time, timers and test worlds
+# _ref, _behavior         tell and ask; from a user's code to "handle this message"
+# _routing, _topics, _registry, _timers, _guard, _letters
+# _turn, _cell            one message; one actor's life
+# _supervisor, _heartbeat one family of actors, started and stopped in order
+# _spawner, _context      what a user calls to start actors, and inside of one
+# _pools, _snapshot, _watchdog
+# _system                 open_actor_system
+#
+# Every public name is exported here, and only here.
+
+from ._behavior import Actor as Actor
+from ._context import Context as Context, Inbox as Inbox
+from ._declare import handler as handler
+from ._errors import (
+    ActorError as ActorError,
+    ActorFailed as ActorFailed,
+    ActorStopped as ActorStopped,
+    AskDeadlock as AskDeadlock,
+    DeathPact as DeathPact,
+    MailboxFull as MailboxFull,
+    NameTaken as NameTaken,
+    NoReply as NoReply,
+    NoSystem as NoSystem,
+    RestartLimit as RestartLimit,
+    StartFailed as StartFailed,
+    UnhandledMessage as UnhandledMessage,
+)
+from ._mailbox import Mailbox as Mailbox
+from ._messages import (
+    DeadLetter as DeadLetter,
+    Event as Event,
+    Exit as Exit,
+    Request as Request,
+    Terminated as Terminated,
+    tagged as tagged,
+)
+from ._policy import (
+    Backoff as Backoff,
+    Directive as Directive,
+    Heartbeat as Heartbeat,
+    Supervision as Supervision,
+)
+from ._pools import PoolRef as PoolRef
+from ._ref import ActorRef as ActorRef, Pending as Pending, Reply as Reply
+from ._registry import ServiceKey as ServiceKey
+from ._snapshot import Snapshot as Snapshot
+from ._spawner import ChildSpec as ChildSpec, SupervisorRef as SupervisorRef
+from ._system import (
+    ActorSystem as ActorSystem,
+    current_system as current_system,
+    open_actor_system as open_actor_system,
+)
+from ._topics import Subscription as Subscription, Topic as Topic
+
+__all__ = [
+    "Actor",
+    "ActorError",
+    "ActorFailed",
+    "ActorRef",
+    "ActorStopped",
+    "ActorSystem",
+    "AskDeadlock",
+    "Backoff",
+    "ChildSpec",
+    "Context",
+    "DeadLetter",
+    "DeathPact",
+    "Directive",
+    "Event",
+    "Exit",
+    "Heartbeat",
+    "Inbox",
+    "Mailbox",
+    "MailboxFull",
+    "NameTaken",
+    "NoReply",
+    "NoSystem",
+    "Pending",
+    "PoolRef",
+    "Reply",
+    "Request",
+    "RestartLimit",
+    "ServiceKey",
+    "Snapshot",
+    "StartFailed",
+    "Subscription",
+    "Supervision",
+    "SupervisorRef",
+    "Terminated",
+    "Topic",
+    "UnhandledMessage",
+    "current_system",
+    "handler",
+    "open_actor_system",
+    "tagged",
+]

@@ -1,0 +1,285 @@
+"""From a user's code to "handle this message".
+
+Rules of this file:
+
+* An actor is a class with ``@handler`` methods or an async function with an inbox; the
+  same cell runs both, by its `Recipe`.
+* A recipe builds the behaviour anew for each incarnation; what is built knows its
+  context from ``__init__`` on.
+* What the loop needs to know of a class is found once per class: its `Shape`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    NoReturn,
+    TypeVar,
+    cast,
+)
+
+from ._declare import Handler, complete, declare, lookup
+from ._errors import UnhandledMessage, show
+from ._mailbox import Mailbox
+from ._messages import Exit
+from ._policy import Supervision
+
+if TYPE_CHECKING:
+    from ._context import Context, Inbox
+
+M_contra = TypeVar("M_contra", contravariant=True)
+
+DEFAULT_SUPERVISION = Supervision()
+DEFAULT_MAILBOX = Mailbox()
+
+
+class Actor(Generic[M_contra]):
+    """Base class of an actor that takes the messages M, one handler for each.
+
+    The class is checked when it is created: a message without a handler, a handler
+    without its message, or an answer of another type is a TypeError. Keep actors
+    small: one thing each. (OTP's gen_server; Akka's AbstractBehavior.)
+    """
+
+    supervision: ClassVar[Supervision] = DEFAULT_SUPERVISION
+    """How it supervises its children."""
+    mailbox: ClassVar[Mailbox] = DEFAULT_MAILBOX
+    """Its mailbox."""
+
+    __handlers__: ClassVar[dict[type, Handler]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declare(cls, Actor)
+
+    @property
+    def context(self) -> Context[M_contra]:
+        """What it can do; there from ``__init__`` on.
+
+        Raises:
+            RuntimeError: The actor was made by hand, as in a test of its methods.
+        """
+        context = self.__dict__.get("_context") or _building
+        if context is None:
+            raise RuntimeError(
+                f"this {type(self).__name__} has no context, because it was made by"
+                " hand. Start it with spawn(), or give it to become()."
+            )
+        return cast("Context[M_contra]", context)
+
+    def become(self, behavior: Actor[M_contra]) -> None:
+        """Let the handlers of *behavior* handle the next messages (Akka's become).
+
+        It shares this actor's context; its ``started()`` is not run. A restart goes
+        back to the first behavior.
+
+        Raises:
+            TypeError: *behavior* is no actor, but perhaps a class.
+        """
+        if not isinstance(cast("object", behavior), Actor):
+            raise TypeError(
+                f"become() wants an instance of an Actor, but got {behavior!r}."
+                " Write self.become(Ready(...)), with parentheses."
+            )
+        self.context.become(behavior)
+
+    def unbecome(self) -> None:
+        """Go back to the behavior before the last ``become()``.
+
+        Raises:
+            RuntimeError: There was no ``become()``.
+        """
+        self.context.become(None)
+
+    async def started(self) -> None:
+        """Run before the first message, and after each restart."""
+
+    async def restarting(self, failure: Exception, /) -> None:
+        """Run on the failed instance before it is replaced."""
+
+    async def restarted(self, failure: Exception, failed: Any, /) -> None:
+        """Run on the new instance; calls ``started()`` unless overridden.
+
+        *failed* is the instance it replaces (annotate it as Self): take over what
+        can be trusted.
+        """
+        await self.started()
+
+    async def stopped(self, reason: Exit, /) -> None:
+        """Run, shielded, when its children have stopped and it stops for good."""
+
+    def unhandled(self, message: object, /) -> None:
+        """Run for a message without a handler; raises UnhandledMessage by default.
+
+        That is an answer to an asker, or a dead letter; never a failure of the actor.
+        """
+        raise UnhandledMessage(
+            f"{self.context.ref.path} has no handler for {show(message)}. Add"
+            f" {type(message).__name__} to the messages of {type(self).__name__}, and"
+            " a handler that takes it.",
+            message=message,
+        )
+
+
+# The context of the actor that is being built in this very step. Building is plain
+# code, so that nobody else can see it; __init__ of the class needs it before there is
+# an instance that could be given it.
+_building: Any = None
+
+
+def overrides(instance: Actor[Any], hook: str) -> bool:
+    """Whether the class of *instance* has its own version of a hook."""
+    return getattr(type(instance), hook) is not getattr(Actor, hook)
+
+
+class Shape:
+    """What the loop knows of a class of actors."""
+
+    __slots__ = ("_table", "fast", "found", "is_async")
+
+    def __init__(self, cls: type[Actor[Any]]) -> None:
+        self._table = complete(cls, Actor)
+        # Messages told to a plain handler: called with nothing around.
+        self.fast: dict[type, Callable[[Any, Any], Any]] = {}
+        self.found: dict[type, Handler | None] = {}
+        self.is_async = any(one.is_async for one in self._table.values()) or any(
+            getattr(cls, hook) is not getattr(Actor, hook)
+            for hook in ("started", "restarted")
+        )
+
+    def handler_of(self, kind: type) -> Handler | None:
+        """Return the handler for messages of a type: of that type, then by MRO."""
+        try:
+            return self.found[kind]
+        except KeyError:
+            found = self.found[kind] = lookup(self._table, kind)
+        plain = found is not None and not found.is_async and not found.raises
+        if found is not None and plain and found.batch == 1:
+            self.fast[kind] = found.function
+        return found
+
+
+
+def shape_of(cls: type[Actor[Any]]) -> Shape:
+    """Return what is known of *cls*, found at its first spawn."""
+    shape = cls.__dict__.get("__shape__")
+    if shape is None:
+        shape = Shape(cls)
+        cls.__shape__ = shape  # type: ignore[attr-defined]
+    return cast("Shape", shape)
+
+
+# --- Recipes ----------------------------------------------------------------
+
+
+class Recipe:
+    """How to make the behaviour of an actor, again and again."""
+
+    __slots__ = ("_make", "args", "is_function", "label")
+
+    def __init__(
+        self, actor: Callable[..., Any], args: tuple[Any, ...], *, label: str = ""
+    ) -> None:
+        self._make = actor
+        self.args = args
+        self.is_function = _is_function_actor(actor, args)
+        self.label = label or _label(actor)
+
+    @property
+    def cls(self) -> type[Actor[Any]] | None:
+        """The class, if it is known before the first instance is made."""
+        make = self._make
+        return make if isinstance(make, type) else None
+
+    def build(self, context: Context[Any]) -> Actor[Any]:
+        """Make an instance that has its context from ``__init__`` on."""
+        global _building
+        before, _building = _building, context
+        try:
+            instance = self._make(*self.args)
+        finally:
+            _building = before
+        if not isinstance(instance, Actor):
+            if inspect.iscoroutine(instance):
+                instance.close()
+            raise TypeError(
+                f"{self.label} made {show(instance)}, which is no Actor. Give spawn()"
+                " an actor class, a function that returns an actor, or an async"
+                " function that takes an Inbox first."
+            )
+        give_context(cast("Actor[Any]", instance), context)
+        return cast("Actor[Any]", instance)
+
+    def run(self, inbox: Inbox[Any]) -> Awaitable[None]:
+        """Start the function of a function actor."""
+        return cast("Awaitable[None]", self._make(inbox, *self.args))
+
+
+def give_context(instance: Actor[Any], context: Context[Any]) -> None:
+    """Let *instance* act as the actor of *context*."""
+    instance.__dict__["_context"] = context
+
+
+def _is_function_actor(actor: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    if isinstance(actor, type):
+        if not issubclass(actor, Actor):
+            _refuse(actor)
+        return False
+    if not callable(cast("object", actor)):
+        _refuse(actor)
+    plain = _unwrap(actor)
+    if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(
+        getattr(plain, "__call__", None)  # noqa: B004
+    ):
+        return True
+    return not _takes(actor, len(args)) and _takes(actor, len(args) + 1)
+
+
+def _unwrap(actor: Any) -> Any:
+    while isinstance(actor, functools.partial):
+        actor = cast("functools.partial[Any]", actor).func
+    return actor
+
+
+def _takes(actor: Callable[..., Any], count: int) -> bool:
+    """Whether it can be called with so many arguments: tells a lambda's kind."""
+    try:
+        inspect.signature(actor).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _label(actor: Any) -> str:
+    plain = _unwrap(actor)
+    name = getattr(plain, "__name__", type(plain).__name__).strip("<>_")
+    return name.lower() or "actor"
+
+
+def _refuse(actor: object) -> NoReturn:
+    if inspect.iscoroutine(actor):
+        name = actor.__name__
+        actor.close()
+        raise TypeError(
+            f"spawn() wants the actor function, but got a coroutine. Probably you"
+            f" wrote\n    spawn({name}(...))\nInstead, write its arguments apart, and"
+            f" leave the inbox to spawn():\n    spawn({name}, ...)"
+        )
+    if isinstance(actor, Actor):
+        name = type(cast("object", actor)).__name__
+        raise TypeError(
+            f"spawn() wants the actor class, but got an instance. Probably you wrote"
+            f"\n    spawn({name}(...))\nInstead, write its arguments apart, so that it"
+            f" can be made again at a restart:\n    spawn({name}, ...)"
+        )
+    raise TypeError(
+        f"spawn() cannot make an actor of {show(actor)}. Give it an actor class, a"
+        " function that returns an actor, or an async function that takes an Inbox"
+        " first."
+    )

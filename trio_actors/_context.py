@@ -1,0 +1,426 @@
+"""What an actor can do besides handling a message.
+
+Rules of this file:
+
+* Everything acts on the actor's own cell, at once; other actors are reached by refs.
+* What ``started()`` may do again at each restart (`watch`, `register`, `subscribe`) is
+  a no-op the second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from random import Random
+from types import MappingProxyType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Never,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+    overload,
+)
+
+import outcome
+import trio
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    current_task,
+    wait_task_rescheduled,
+)
+
+from ._behavior import Actor
+from ._cell import Cell, Watch, death_pact
+from ._errors import show
+from ._mailbox import BATCH
+from ._messages import Request, Terminated
+from ._ref import ActorRef, Reply, _KeyFor, _RequestTo, _SourceOf
+from ._registry import Nobody, ServiceKey
+from ._spawner import _Spawner
+from ._supervisor import Family, family_of
+from ._timers import FROM_MESSAGE, cancel_timer, set_timer
+from ._topics import Topic
+from ._turn import LAPSED
+
+if TYPE_CHECKING:
+    from ._system import ActorSystem
+
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
+M_co = TypeVar("M_co", covariant=True)
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+AnyRequest = TypeVar("AnyRequest", bound="Request[Any]")
+
+
+class Context(_Spawner, Generic[M_contra]):
+    """What an actor can do besides handling a message."""
+
+    __slots__ = ("_random", "cell")
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self._random: Random | None = None
+
+    def _family(self) -> Family:
+        return family_of(self.cell)
+
+    # --- Who it is ---
+
+    @property
+    def ref(self) -> ActorRef[M_contra]:
+        """The actor's own ref."""
+        return self.cell.ref
+
+    @property
+    def system(self) -> ActorSystem:
+        """The system it runs in."""
+        return self.cell.system
+
+    @property
+    def parent(self) -> ActorRef[Never] | None:
+        """Its parent, None at the top."""
+        owner = self.cell.family.owner
+        return owner.ref if owner is not None else None
+
+    @property
+    def children(self) -> Mapping[str, ActorRef[Never]]:
+        """Its running children by name, in start order."""
+        family = self.cell.under
+        cells = family.in_order() if family is not None else []
+        return MappingProxyType({cell.name: cell.ref for cell in cells})
+
+    @property
+    def incarnation(self) -> int:
+        """1 at first, one more at each restart."""
+        return self.cell.incarnation
+
+    @property
+    def random(self) -> Random:
+        """This actor's own seeded random numbers."""
+        if self._random is None:
+            self._random = self.cell.runtime.random(self.cell.path)
+        return self._random
+
+    @property
+    def deadline(self) -> float:
+        """When the asker of the message in hand gives up, if it is on another node.
+
+        Infinity for a local request: its cancellation arrives by itself.
+        """
+        return float("inf")
+
+    # --- Its end ---
+
+    def stop(self, detail: str = "") -> None:
+        """End normally after the message in hand.
+
+        A permanent actor is started again. What is queued is kept then; otherwise it
+        becomes dead letters. (OTP's ``{stop, normal, State}``.)
+        """
+        self.cell.command("return", detail)
+
+    def become(self, behavior: Actor[Any] | None) -> None:
+        """Change whose handlers are called; for ``Actor.become()``."""
+        self.cell.become(behavior)
+
+    # --- Watching ---
+
+    @overload
+    def watch(self: Context[Terminated], ref: ActorRef[Never]) -> None: ...
+    @overload
+    def watch(self, ref: ActorRef[Never], message: M_contra) -> None: ...
+    def watch(self, ref: ActorRef[Never], message: Any = None) -> None:
+        """Get ``Terminated(ref, reason)``, or *message*, when *ref* has stopped.
+
+        Once, after the messages it sent before; not when it is restarted. If it has
+        stopped already, at once. Watching again is a no-op; another *message* replaces
+        the first. A ``Terminated`` without a handler is a DeathPact. (OTP's
+        ``monitor``, one per actor; Akka's ``watch`` and ``watchWith``.)
+        """
+        cell, target = self.cell, _cell_of(ref, "watch")
+        cell.runtime.touch("watch", target.path)
+        if cell.watching is None:
+            cell.watching = {}
+        watch = cell.watching.get(target)
+        if watch is not None:
+            watch.message = message
+            return
+        watch = cell.watching[target] = Watch(cell, target, message)
+        if target.phase == "stopped":
+            cell.box.put_signal(watch)
+            return
+        if target.watchers is None:
+            target.watchers = {}
+        target.watchers[watch] = None
+
+    def unwatch(self, ref: ActorRef[Never]) -> None:
+        """Take a watch back, even when its message is already queued."""
+        cell, target = self.cell, _cell_of(ref, "unwatch")
+        cell.runtime.touch("watch", target.path)
+        watch = cell.watching.pop(target, None) if cell.watching else None
+        if watch is not None and target.watchers is not None:
+            target.watchers.pop(watch, None)
+
+    def link(self, ref: ActorRef[Never]) -> None:
+        """Fail with DeathPact when *ref* ends abnormally, and the other way round.
+
+        If it has ended so already, at once. (OTP's ``link``, without trapping exits:
+        use ``watch()`` for that.)
+        """
+        cell, other = self.cell, _cell_of(ref, "link")
+        cell.runtime.touch("watch", other.path)
+        if other is cell:
+            return
+        if other.exit is not None:
+            if not other.exit.is_normal:
+                cell.fail(death_pact(other))
+            return
+        for one, two in ((cell, other), (other, cell)):
+            if one.links is None:
+                one.links = {}
+            one.links[two] = None
+
+    def unlink(self, ref: ActorRef[Never]) -> None:
+        """Undo ``link()``."""
+        cell, other = self.cell, _cell_of(ref, "unlink")
+        cell.runtime.touch("watch", other.path)
+        for one, two in ((cell, other), (other, cell)):
+            if one.links is not None:
+                one.links.pop(two, None)
+
+    # --- Timers ---
+
+    def send_after(
+        self, delay: float, message: M_contra, *, key: Hashable = FROM_MESSAGE
+    ) -> None:
+        """Tell *message* to this actor in *delay* seconds.
+
+        An earlier timer of the same key is replaced, and its message, if queued
+        already, is not delivered. The default key is the message itself. Timers end
+        with the incarnation.
+
+        Raises:
+            ValueError: *delay* is negative or not finite.
+            TypeError: The key is not hashable.
+        """
+        set_timer(self.cell, delay, message, key, repeat=False)
+
+    def send_every(
+        self, interval: float, message: M_contra, *, key: Hashable = FROM_MESSAGE
+    ) -> None:
+        """Tell *message* to this actor every *interval* seconds.
+
+        A tick that comes while the one before it still waits is left out. Otherwise as
+        ``send_after()``.
+        """
+        set_timer(self.cell, interval, message, key, repeat=True)
+
+    def cancel_timer(self, key: Hashable) -> None:
+        """Cancel the timer of *key*, and its message if that is queued already."""
+        cancel_timer(self.cell, key)
+
+    # --- The message in hand ---
+
+    @overload
+    def stash(self, message: Request[R]) -> Reply[R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def stash(self, message: object) -> None: ...
+    def stash(self, message: object) -> Reply[Any] | None:
+        """Put the message in hand aside until ``unstash_all()``.
+
+        A restart puts it back in front of the mailbox.
+
+        Raises:
+            RuntimeError: The message is not in hand.
+            MailboxFull: As much is stashed as the mailbox takes.
+        """
+        pending = self.cell.put_aside(message)
+        if isinstance(message, Request):
+            return Reply(pending, owed=False)
+        return None
+
+    def unstash_all(self) -> None:
+        """Put what was stashed in front of the mailbox, in order."""
+        self.cell.unstash()
+
+    def defer_reply(self, request: Request[R]) -> Reply[R]:
+        """Take over the answer to the request in hand, to give it later.
+
+        If the actor ends or restarts before that, the asker gets ActorFailed.
+
+        Raises:
+            RuntimeError: The request is not in hand.
+        """
+        return Reply(self.cell.defer(request), owed=True)
+
+    @overload
+    def forward(self, to: ActorRef[M], request: _RequestTo[M, R]) -> Reply[R]: ...
+    @overload
+    def forward(
+        self, to: ActorRef[AnyRequest], request: AnyRequest
+    ) -> Reply[object]: ...
+    def forward(self, to: ActorRef[Any], request: Any) -> Reply[Any]:
+        """Let *to* answer the request in hand by answering *request*.
+
+        The answer goes straight to the asker. If *to* has no room, the asker gets
+        MailboxFull; if the request was told, it is told on.
+
+        Raises:
+            RuntimeError: No request is in hand.
+        """
+        pending = self.cell.hand_on(to, request)
+        return Reply(pending, owed=False)
+
+    # --- Tasks, keys, topics ---
+
+    def start_soon(self, fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        """Run a task beside the handlers; its crash is the actor's failure.
+
+        It ends with the incarnation: then it is cancelled, and awaited.
+
+        Raises:
+            TypeError: *fn* is a coroutine, not a function.
+            ActorStopped: The actor is stopping.
+        """
+        if not callable(cast("object", fn)):
+            close = getattr(fn, "close", None)
+            if close is not None:
+                close()
+            raise TypeError(
+                f"start_soon() wants an async function, but got {show(fn)}. Probably"
+                " you wrote\n    context.start_soon(work(1))\nInstead, write\n   "
+                " context.start_soon(work, 1)"
+            )
+        family_of(self.cell).start_task(fn, args)
+
+    def register(self, key: _KeyFor[M_contra]) -> None:
+        """Be found under *key* until it stops; NameTaken if it is unique and taken."""
+        self.cell.system.register(cast("ServiceKey[Any]", key), self.cell.ref)
+
+    def unregister(self, key: _KeyFor[M_contra]) -> None:
+        """Undo ``register()``."""
+        self.cell.system.unregister(cast("ServiceKey[Any]", key), self.cell.ref)
+
+    def subscribe(self, topic: _SourceOf[M_contra]) -> None:
+        """Get what is published on *topic* as messages.
+
+        What finds no room in the mailbox is a dead letter: give the actor a Mailbox
+        with ``overflow="drop_oldest"`` if only the newest counts.
+        """
+        self.cell.system.topics.join(cast("Topic[Any]", topic).name, self.cell)
+
+    def unsubscribe(self, topic: _SourceOf[M_contra]) -> None:
+        """Undo ``subscribe()``."""
+        self.cell.system.topics.leave(cast("Topic[Any]", topic).name, self.cell)
+
+    def heartbeat(self) -> None:
+        """Say "not hung" in the middle of a long handler."""
+        self.cell.alive_at = self.cell.runtime.now()
+
+
+class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+    """The context of a function actor: iterate over it to receive.
+
+    A request is answered with ``reply()`` before the next message is received. The
+    iteration ends when the actor is stopped. It is a checkpoint when it waits, and at
+    least each 64 messages.
+    """
+
+    __slots__ = ("_budget", "_receiving")
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell)
+        self._budget = BATCH
+        self._receiving = False
+
+    def __aiter__(self) -> AsyncIterator[M_co]:
+        return self
+
+    async def __anext__(self) -> M_co:
+        try:
+            return await self._next()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> M_co:
+        """Wait for the next message. Always a checkpoint.
+
+        To be cancelled loses no message.
+
+        Raises:
+            trio.EndOfChannel: The actor is being stopped.
+            trio.BusyResourceError: Another task receives already.
+        """
+        await checkpoint()
+        message: M_co = await self._next()
+        return message
+
+    async def _next(self) -> Any:
+        if self._receiving:
+            raise trio.BusyResourceError("another task receives from this inbox")
+        cell = self.cell
+        cell.end_function_turn()
+        box = cell.box
+        while not cell.ends_receiving():
+            if box.waiting:
+                box.grant()
+            if not box.count:
+                await self._sleep()
+            elif not self._budget:
+                self._budget = BATCH
+                await checkpoint()
+            else:
+                self._budget -= 1
+                box.mark()
+                message = cell.next_for_function()
+                if message is not LAPSED:
+                    return message
+        await cancel_shielded_checkpoint()
+        raise trio.EndOfChannel
+
+    async def _sleep(self) -> None:
+        cell = self.cell
+        self._budget = BATCH
+        cell.signal()
+        self._receiving = True
+        cell.box.consumer = current_task()
+        try:
+            await wait_task_rescheduled(cell.box.abort_wait)
+        finally:
+            self._receiving = False
+
+    def reply(self, request: Request[R], value: R) -> None:
+        """Answer the request in hand; nothing happens if it was told, not asked.
+
+        Raises:
+            RuntimeError: The request is not in hand, or was answered.
+        """
+        pending = self.cell.take_over(request, "reply")
+        if pending is not None:
+            pending.settle(outcome.Value(value))
+
+    def fail(self, request: Request[Any], error: Exception) -> None:
+        """Raise *error* in the asker of the request in hand.
+
+        Raises:
+            RuntimeError: The request is not in hand, or was answered.
+        """
+        pending = self.cell.take_over(request, "fail")
+        if pending is not None:
+            pending.fail(error)
+
+
+def _cell_of(ref: ActorRef[Any], verb: str) -> Cell:
+    if not isinstance(cast("object", ref), ActorRef) or isinstance(
+        cast("object", ref.cell), Nobody
+    ):
+        raise TypeError(
+            f"{verb}() wants the ref of one actor, but got {ref!r}. Find one by"
+            " system.find(key), or watch who has a key by system.subscribe(key)."
+        )
+    return ref.cell
+

@@ -1,0 +1,183 @@
+"""Every exception, and the notes of a crash report.
+
+Rules of this file:
+
+* A text says what happened, where (the actor's path), the likely cause, and what to
+  write instead.
+* A message is shown by its repr, cut at 200 characters; an actor's state never is.
+* `ActorStopped` means that a request was not begun, `ActorFailed` that it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from ._messages import Exit
+
+
+class ActorError(Exception):
+    """Base class: an actor did not do what it was asked."""
+
+
+class ActorFailed(ActorError):
+    """The actor failed while it handled the request; ``__cause__`` is its exception."""
+
+    path: str
+
+    def __init__(self, text: str, *, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
+
+
+class ActorStopped(ActorError, trio.BrokenResourceError):
+    """The actor is gone; the request was not handled."""
+
+    path: str
+    reason: Exit
+    message: object
+
+    def __init__(self, text: str, *, path: str, reason: Exit, message: object) -> None:
+        super().__init__(text)
+        self.path = path
+        self.reason = reason
+        self.message = message
+
+
+class UnhandledMessage(ActorError):
+    """The actor has no handler for the message."""
+
+    message: object
+
+    def __init__(self, text: str, *, message: object = None) -> None:
+        super().__init__(text)
+        self.message = message
+
+
+class NoReply(ActorError):
+    """The handler ended without the answer it owes."""
+
+
+class AskDeadlock(ActorError):
+    """The answer can never come: the actors on the path wait for each other."""
+
+    cycle: Sequence[str]
+
+    def __init__(self, cycle: Sequence[str]) -> None:
+        super().__init__(
+            f"{' waits for '.join(cycle)}: this can never end. Use tell() and a"
+            " message for the answer, or ask from a task of context.start_soon()."
+        )
+        self.cycle = tuple(cycle)
+
+
+class MailboxFull(ActorError, trio.WouldBlock):
+    """There is no room; the message is given back."""
+
+    path: str
+    message: object
+
+    def __init__(self, text: str, *, path: str, message: object) -> None:
+        super().__init__(text)
+        self.path = path
+        self.message = message
+
+
+class StartFailed(ActorError):
+    """The actor did not start; ``__cause__`` is what it raised."""
+
+
+class NameTaken(ActorError, ValueError):
+    """A sibling, or another actor with a unique key, has that name."""
+
+
+class RestartLimit(ActorError):
+    """More restarts than allowed; ``__cause__`` is the last failure."""
+
+
+class DeathPact(ActorError):
+    """A watched or linked actor has ended and nobody handled it."""
+
+
+class NoSystem(RuntimeError):
+    """There is no actor system in this task."""
+
+
+# What a nested ask may raise: it is somebody else's fault, so it is passed on to the
+# asker instead of failing the actor (design: "whose fault").
+OTHERS_FAULT = (
+    ActorFailed,
+    ActorStopped,
+    UnhandledMessage,
+    NoReply,
+    AskDeadlock,
+    MailboxFull,
+)
+
+
+def is_others_fault(error: BaseException) -> bool:
+    """Whether *error* came from asks alone, also inside of exception groups."""
+    return all(isinstance(leaf, OTHERS_FAULT) for leaf in leaves(error))
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over the exceptions of a group, or over the one that is none."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:  # pyright: ignore[reportUnknownVariableType]
+            yield from leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        yield error
+
+
+def show(message: object) -> str:
+    """Return the repr of a message, at most 200 characters; it never raises."""
+    try:
+        text = repr(message)
+    except Exception as error:
+        text = f"<{type(message).__name__}, whose repr raised {type(error).__name__}>"
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def add_crash_notes(
+    error: BaseException,
+    *,
+    path: str,
+    incarnation: int,
+    doing: str,
+    waiting: int,
+    events: Sequence[str],
+) -> None:
+    """Say on the exception itself where it happened; once per actor.
+
+    Args:
+        error: The failure.
+        path: The actor's path.
+        incarnation: Its incarnation.
+        doing: What it did, as ``"handling Add(1)"``.
+        waiting: How many messages wait in its mailbox.
+        events: Its last events, oldest first.
+    """
+    head = f"actor: {path}, incarnation {incarnation}"
+    if any(
+        note.startswith(head + "\n") for note in getattr(error, "__notes__", ())
+    ):
+        return
+    error.add_note(
+        f"{head}\nwhile {doing}\nmailbox: {waiting} waiting"
+        f"\nlast events: {', '.join(events) or 'none'}"
+    )
+
+
+def cut_own_frames(error: BaseException) -> None:
+    """Take the frames of the library's loop off the front of the traceback."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if not module.startswith("trio_actors._"):
+            break
+        trace = trace.tb_next
+    error.__traceback__ = trace

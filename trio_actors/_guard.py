@@ -1,0 +1,88 @@
+"""What a system may do to each message at the sender's: check it, and load it up.
+
+Only systems with ``check_messages=`` or ``propagate=`` have a guard.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, cast
+
+import attrs
+
+from ._errors import show
+from ._messages import Carried, Terminated
+from ._ref import ActorRef, Pending
+
+_PLAIN = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    tuple,
+    frozenset,
+    range,
+    enum.Enum,
+    type,
+    ActorRef,
+    Terminated,
+)
+
+
+def make_guard(
+    propagate: Sequence[ContextVar[Any]], *, check_messages: bool
+) -> Callable[[Any], Any]:
+    """Return what each message of a system goes through on its way in."""
+    variables = tuple(propagate)
+
+    def guard(item: Any) -> Any:
+        if check_messages:
+            check(item.message if isinstance(item, Pending) else item)
+        values = tuple((var, var.get()) for var in variables if _is_set(var))
+        return Carried(item, values) if values else item
+
+    return guard
+
+
+def _is_set(var: ContextVar[Any]) -> bool:
+    try:
+        var.get()
+    except LookupError:
+        return False
+    return True
+
+
+def check(message: Any) -> None:
+    """Refuse a message that could be changed after it was sent (ORD-6, S0-9).
+
+    Raises:
+        TypeError: Its class is not frozen, or something in it is not hashable.
+    """
+    kind = cast("type", type(message))
+    if not (isinstance(message, _PLAIN) or _is_frozen(kind)):
+        raise TypeError(
+            f"{show(message)} is no message, because it can be changed after it was"
+            f" sent. Write @attrs.frozen above class {kind.__name__}."
+        )
+    try:
+        hash(message)
+    except TypeError as error:
+        raise TypeError(
+            f"{show(message)} is no message, because something in it can be changed"
+            f" after it was sent ({error}). Use tuples and frozensets in it instead of"
+            " lists, dicts and sets."
+        ) from None
+
+
+def _is_frozen(kind: type) -> bool:
+    if dataclasses.is_dataclass(kind):
+        return bool(cast("Any", kind).__dataclass_params__.frozen)
+    if attrs.has(kind):
+        return kind.__setattr__.__qualname__.startswith("_frozen")
+    return False

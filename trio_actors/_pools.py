@@ -1,0 +1,163 @@
+"""Pools: equal workers behind one ref.
+
+Rules of this file (ROU-1 ...):
+
+* A pool is a supervisor; its ref chooses a worker at the sender's side, so that neither
+  a message nor its answer passes through the pool's own task.
+* A worker that drains or has ended gets nothing more.
+* While the pool itself is being restarted its messages wait in its mailbox.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Never, TypeVar, cast
+
+import attrs
+from trio.lowlevel import checkpoint
+
+from ._behavior import Actor, Recipe
+from ._cell import Cell, Halt, Options
+from ._errors import MailboxFull
+from ._policy import Supervision
+from ._ref import ActorRef, Pending, mailbox_full, waiting_for
+from ._routing import RoutedRef, Router, Routing
+from ._supervisor import Family, family_of
+
+M_contra = TypeVar("M_contra", contravariant=True)
+
+
+class Pool:
+    """What a pool keeps over its own restarts."""
+
+    __slots__ = ("options", "recipe", "router", "size", "workers")
+
+    def __init__(self, recipe: Recipe, options: Options, size: int) -> None:
+        self.recipe = recipe
+        self.options = options
+        self.size = size
+        self.workers: tuple[ActorRef[Any], ...] = ()
+        self.router: Router | None = None
+
+
+class PoolActor(Actor[Never]):
+    """The supervisor of the workers."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def started(self) -> None:
+        """Start the workers, and give them what has waited for them."""
+        cell: Cell = self.context.cell
+        family = family_of(cell)
+        family.changed = lambda: refresh(self._pool, family)
+        for _ in range(self._pool.size):
+            await family.spawn(self._pool.recipe, None, self._pool.options)
+        pool_ref = cast("PoolRef[Any]", cell.ref)
+        while cell.box.count and self._pool.workers:
+            item = cell.box.take()
+            cell.handled += 1
+            if not pool_ref.accept(item):
+                cell.refuse(item, "overflow")
+
+
+def refresh(pool: Pool, family: Family) -> None:
+    """Note who gets messages now."""
+    cells = family.in_order()
+    pool.workers = tuple(cell.ref for cell in cells if cell.halt < Halt.RETURN)
+
+
+class PoolRef(RoutedRef[M_contra]):
+    """The ref of a pool: told like one actor."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, cell: Cell, pool: Pool) -> None:
+        super().__init__(cell)
+        self._pool = pool
+        assert pool.router is not None
+        self.router = pool.router
+
+    @property
+    def workers(self) -> tuple[ActorRef[M_contra], ...]:
+        """The refs of the workers."""
+        return self._pool.workers
+
+    async def resize(self, size: int) -> None:
+        """Start or drain workers until there are *size*. Always a checkpoint.
+
+        The youngest are drained: they handle what they have, and get nothing more.
+        Returns when they have ended.
+
+        Raises:
+            ValueError: *size* is less than 1.
+            StartFailed: A worker did not start.
+            ActorStopped: The pool has stopped.
+        """
+        check_size(size)
+        await checkpoint()
+        pool = self._pool
+        pool.size = size
+        family = family_of(self.cell)
+        while len(pool.workers) < size:
+            await family.spawn(pool.recipe, None, pool.options)
+        leaving = pool.workers[size:]
+        for ref in leaving:
+            ref.drain()
+        refresh(pool, family)
+        for ref in leaving:
+            with waiting_for(ref.cell):
+                await ref.cell.wait_ended()
+
+    def actors(self) -> Sequence[ActorRef[Any]]:
+        """Return the workers."""
+        return self._pool.workers
+
+    def put_nobody(self, item: Any) -> bool:
+        """Keep a message for the workers to come; without any it is a dead letter."""
+        if self.cell.phase == "running":
+            self.cell.refuse(item, "stopped")
+            return True
+        return self.cell.box.put(item)
+
+    def full(self, message: Any) -> MailboxFull:
+        """Make the error for a message that even the pool cannot keep."""
+        return mailbox_full(self.cell, message)
+
+    def accept(self, item: Any) -> bool:
+        """Put a request that came by another actor into a worker's mailbox."""
+        if isinstance(item, Pending):
+            item.target = self.cell
+        return super().accept(item)
+
+
+def check_size(size: object) -> None:
+    """Refuse a size that is no number of workers."""
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"the size of a pool is a whole number from 1, not {size!r}.")
+
+
+async def open_pool(
+    family: Family,
+    recipe: Recipe,
+    size: int,
+    routing: Routing | Callable[[Any], Hashable],
+    name: str | None,
+    options: Options,
+) -> PoolRef[Any]:
+    """Start a pool in *family*."""
+    check_size(size)
+    pool = Pool(recipe, options, size)
+    label = f"{recipe.label}-pool"
+    rules: Supervision = attrs.evolve(family.supervision, auto_shutdown="never")
+    own = Options(
+        shutdown=math.inf, supervision=rules, significant=options.significant
+    )
+    options.significant = False
+    cell = family.adopt(Recipe(PoolActor, (pool,), label=label), name, own)
+    pool.router = Router(routing, cell.runtime.random(cell.path))
+    # Whoever finds the pool, by its path or as a child, gets the ref that routes.
+    cell.ref = ref = PoolRef[Any](cell, pool)
+    await family.wait_started(cell)
+    return ref

@@ -1,0 +1,270 @@
+"""Keys under which actors are found.
+
+Rules of this file (REG-4):
+
+* A lookup never returns an actor that has ended or refuses messages: the entry goes in
+  the step in which the actor ends.
+* A registration survives restarts; registering again by its holder changes nothing.
+* What is sent to a service that nobody offers waits, in order, up to 1,024 messages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
+
+import attrs
+
+from ._errors import MailboxFull, NameTaken, show
+from ._messages import DeadReason, Exit
+from ._ref import ActorRef, Pending, error_for
+from ._routing import RoutedRef, Router, Routing, check_routing
+from ._topics import Feed
+
+if TYPE_CHECKING:
+    from ._cell import Cell
+    from ._runtime import Runtime
+
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
+
+HELD = 1024
+"""How many messages wait for a service that nobody offers."""
+
+
+@final
+@attrs.frozen
+class ServiceKey(Generic[M]):
+    """A name under which actors that take the messages M are found.
+
+    (Akka's receptionist; Erlang's registered names and ``pg``.)
+    """
+
+    name: str
+    """The name; equal names are equal keys."""
+    unique: bool = attrs.field(default=False, kw_only=True, eq=False)
+    """Whether at most one actor can have it."""
+
+    def __served__(self) -> M:
+        """Tie the key to its messages, for type checkers; never called."""
+        raise NotImplementedError
+
+
+class Nobody:
+    """Stands where an actor would: the place of a service that nobody offers."""
+
+    waits_for = None
+
+    def __init__(self, path: str, system: Any, runtime: Runtime) -> None:
+        self.path = path
+        self.uid = 0
+        self.system = system
+        self.runtime = runtime
+        self.exit: Exit | None = None
+        self.box = self
+        self.count = 0
+        self.capacity = HELD
+        self.condition = "service"
+        self.ref: ActorRef[Any] = ActorRef(cast("Cell", self))
+
+    def refuse(self, item: Any, reason: DeadReason) -> None:
+        """Make a dead letter of a message."""
+        self.system.count_refused()
+        message = item.message if isinstance(item, Pending) else item
+        self.system.dead_letter(message, self.ref, reason)
+        if isinstance(item, Pending):
+            item.fail(error_for(reason, cast("Cell", self), message))
+
+
+class Entry:
+    """Who has a key, who wants to know, and what waits for somebody to have it."""
+
+    __slots__ = ("feed", "held", "holders", "nobody", "routers")
+
+    def __init__(self, name: str, nobody: Nobody) -> None:
+        self.holders: dict[ActorRef[Any], None] = {}
+        self.held: deque[Any] = deque()
+        self.feed: Feed[tuple[ActorRef[Any], ...]] = Feed(f"key {name!r}")
+        self.nobody = nobody
+        self.routers: dict[Routing, Router] = {}
+
+    def accepting(self) -> tuple[ActorRef[Any], ...]:
+        """Return the holders that take messages."""
+        return tuple(ref for ref in self.holders if not ref.cell.box.door)
+
+
+class Registry:
+    """The keys of one system."""
+
+    def __init__(self, system: Any, runtime: Runtime) -> None:
+        self._system = system
+        self._runtime = runtime
+        self._entries: dict[str, Entry] = {}
+
+    def entry(self, key: ServiceKey[Any]) -> Entry:
+        """Return what is known of *key*."""
+        entry = self._entries.get(key.name)
+        if entry is None:
+            nobody = Nobody(f"service:{key.name}", self._system, self._runtime)
+            entry = self._entries[key.name] = Entry(key.name, nobody)
+        return entry
+
+    def register(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
+        """Let *ref* be found under *key* until it stops."""
+        cell = ref.cell
+        entry = self.entry(key)
+        self._runtime.touch("key", key.name)
+        if ref in entry.holders or cell.exit is not None:
+            return
+        if key.unique and entry.holders:
+            (holder,) = list(entry.holders)[:1]
+            raise NameTaken(
+                f"{ref.path} cannot have the unique key {key.name!r}: {holder.path} has"
+                " it. Wait until that has stopped, or use another key."
+            )
+        entry.holders[ref] = None
+        if cell.keys is None:
+            cell.keys = {}
+        cell.keys[key.name] = ref
+        entry.feed.emit(tuple(entry.holders))
+        # Meanwhile they have waited long enough: room or not.
+        while entry.held:
+            item = entry.held.popleft()
+            if isinstance(item, Pending):
+                item.target = cell
+            cell.box.put_over(item)
+        entry.nobody.count = 0
+
+    def unregister(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
+        """Undo `register()`."""
+        self._leave(key.name, ref)
+
+    def _leave(self, name: str, ref: ActorRef[Any]) -> None:
+        entry = self._entries.get(name)
+        if entry is not None and ref in entry.holders:
+            self._runtime.touch("key", name)
+            del entry.holders[ref]
+            if ref.cell.keys is not None:
+                ref.cell.keys.pop(name, None)
+            entry.feed.emit(tuple(entry.holders))
+            self._tidy(name, entry)
+
+    def _tidy(self, name: str, entry: Entry) -> None:
+        # A chat has a key per nickname: an entry that says nothing goes.
+        if not (entry.holders or entry.held or entry.feed):
+            del self._entries[name]
+
+    def forget(self, cell: Cell) -> None:
+        """Take an actor that has ended out of all its keys."""
+        for name, ref in list((cell.keys or {}).items()):
+            self._leave(name, ref)
+
+    def find(self, key: ServiceKey[Any]) -> ActorRef[Any] | None:
+        """Return the first actor that has *key*."""
+        return next(iter(self.find_all(key)), None)
+
+    def find_all(self, key: ServiceKey[Any]) -> tuple[ActorRef[Any], ...]:
+        """Return all actors that have *key*."""
+        self._runtime.touch("key", key.name, write=False)
+        entry = self._entries.get(key.name)
+        return entry.accepting() if entry is not None else ()
+
+    def service(
+        self, key: ServiceKey[M], routing: Routing | Callable[[M], Hashable]
+    ) -> ServiceRef[M]:
+        """Return a ref to whoever has *key* when a message is sent."""
+        check_routing(routing)
+        return ServiceRef(self, key, routing)
+
+    def router(
+        self, key: ServiceKey[Any], routing: Routing | Callable[[Any], Hashable]
+    ) -> Router:
+        """Return what chooses among the holders of *key*."""
+        router = Router(routing, self._runtime.random(f"service:{key.name}"))
+        if callable(routing):
+            return router  # it has no state, and may be a new lambda each time
+        # The turns of a round robin go on from one service() to the next.
+        return self.entry(key).routers.setdefault(routing, router)
+
+    def end(self) -> None:
+        """Bury what still waits, and end the streams."""
+        for entry in self._entries.values():
+            while entry.held:
+                entry.nobody.refuse(entry.held.popleft(), "stopped")
+            entry.feed.end()
+
+
+class ServiceRef(RoutedRef[M_contra]):
+    """The ref of whoever has a key."""
+
+    __slots__ = ("_key", "_registry", "_routing")
+
+    def __init__(
+        self,
+        registry: Registry,
+        key: ServiceKey[Any],
+        routing: Routing | Callable[[Any], Hashable],
+    ) -> None:
+        super().__init__(cast("Cell", registry.entry(key).nobody))
+        self._registry = registry
+        self._key = key
+        self._routing = routing
+        self.router = registry.router(key, routing)
+
+    @property
+    def path(self) -> str:
+        """``service:`` and the name of the key."""
+        return f"service:{self._key.name}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ServiceRef):
+            return NotImplemented
+        return (
+            other._registry is self._registry
+            and other._key == self._key
+            and other._routing == self._routing
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"<ServiceRef {self._key.name!r}, {len(self.actors())} actors>"
+
+    def actors(self) -> Sequence[ActorRef[Any]]:
+        """Return who has the key and takes messages."""
+        return self._registry.find_all(self._key)
+
+    def put_nobody(self, item: Any) -> bool:
+        """Let a message wait until somebody has the key."""
+        entry = self._registry.entry(self._key)
+        if self.cell.system.closed:
+            entry.nobody.refuse(item, "shutdown")
+            return True
+        if len(entry.held) >= HELD:
+            return False
+        entry.held.append(item)
+        entry.nobody.count = len(entry.held)
+        return True
+
+    def full(self, message: Any) -> MailboxFull:
+        """Make the error for one message too many."""
+        return MailboxFull(
+            f"nobody has the key {self._key.name!r}, and {HELD:,} messages wait for"
+            f" somebody, so {show(message)} was not sent. Register an actor under it:"
+            " context.register(key).",
+            path=self.path,
+            message=message,
+        )
+
+    def _command(self, verb: str, detail: str = "") -> None:
+        for ref in self._registry.find_all(self._key):
+            ref.cell.command(verb, detail)
+
+    async def wait_stopped(self) -> Exit:
+        """Wait until the actor that has the key now has stopped."""
+        ref = self._registry.find(self._key)
+        if ref is None:
+            raise LookupError(f"nobody has the key {self._key.name!r}")
+        return await ref.wait_stopped()

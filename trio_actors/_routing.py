@@ -1,0 +1,208 @@
+"""Who of several actors gets a message, decided at the sender's side.
+
+Rules of this file:
+
+* The choice is made in the sender's step and the message goes straight to the chosen
+  actor's mailbox, so that an answer takes no way through a pool.
+* A key leads to one actor by rendezvous hashing: when the actors change, only the keys
+  of those that came or went move. Equal keys have equal hashes; text is hashed by
+  CRC-32, so that it is the same in every process.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from random import Random
+from typing import Any, Literal, TypeAlias, TypeVar, cast
+
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    checkpoint_if_cancelled,
+)
+
+from ._errors import MailboxFull
+from ._ref import CURRENT, ActorRef, Pending, Race, _RequestTo
+
+M_contra = TypeVar("M_contra", contravariant=True)
+R = TypeVar("R")
+
+Routing: TypeAlias = Literal[
+    "round_robin", "random", "least_loaded", "broadcast", "first"
+]
+ROUTINGS = ("round_robin", "random", "least_loaded", "broadcast", "first")
+
+
+def check_routing(routing: object) -> None:
+    """Refuse what is no routing."""
+    if not callable(routing) and routing not in ROUTINGS:
+        raise ValueError(
+            f"there is no routing {routing!r}. Write one of"
+            f" {', '.join(map(repr, ROUTINGS))}, or a function that gives the key of"
+            " a message."
+        )
+
+
+def key_hash(key: Hashable) -> int:
+    """Return a number that is the same for equal keys, and in every process."""
+    if isinstance(key, str):
+        return zlib.crc32(key.encode("utf-8", "surrogatepass"))
+    if isinstance(key, bytes):
+        return zlib.crc32(key)
+    if isinstance(key, tuple):
+        parts = cast("tuple[Hashable, ...]", key)
+        return hash(tuple(map(key_hash, parts)))
+    return hash(key)
+
+
+class Router:
+    """Chooses actors for messages."""
+
+    __slots__ = ("_random", "_turn", "routing")
+
+    def __init__(
+        self, routing: Routing | Callable[[Any], Hashable], random: Random
+    ) -> None:
+        check_routing(routing)
+        self.routing = routing
+        self._random = random
+        self._turn = -1
+
+    @property
+    def is_race(self) -> bool:
+        """Whether a message goes to all, and the first answer is taken."""
+        return self.routing in ("broadcast", "first")
+
+    def pick(
+        self, message: Any, actors: Sequence[ActorRef[Any]]
+    ) -> Sequence[ActorRef[Any]]:
+        """Return those of *actors*, of which there is one at least, who get it."""
+        if self.is_race:
+            return actors
+        if self.routing == "random":
+            return (self._random.choice(actors),)
+        if callable(self.routing):
+            key = key_hash(self.routing(message))
+            return (max(actors, key=lambda ref: _weight(key, ref.path)),)
+        self._turn = (self._turn + 1) % len(actors)
+        if self.routing == "round_robin":
+            return (actors[self._turn],)
+        # The least loaded; among equals the next in turn.
+        turned = [*actors[self._turn :], *actors[: self._turn]]
+        return (min(turned, key=lambda ref: ref.cell.load),)
+
+
+def _weight(key: int, path: str) -> int:
+    return zlib.crc32(f"{key}|{path}".encode())
+
+
+class RoutedRef(ActorRef[M_contra]):
+    """A ref behind which there are several actors."""
+
+    __slots__ = ("router",)
+
+    router: Router
+
+    def actors(self) -> Sequence[ActorRef[Any]]:
+        """Return who can get a message now."""
+        raise NotImplementedError
+
+    def put_nobody(self, item: Any) -> bool:
+        """Take a message for which there is nobody; False if there is no room."""
+        raise NotImplementedError
+
+    def full(self, message: Any) -> MailboxFull:
+        """Make the error for a message that even nobody could take."""
+        raise NotImplementedError
+
+    def _targets(self, message: Any) -> Sequence[ActorRef[Any]]:
+        actors = self.actors()
+        return self.router.pick(message, actors) if actors else ()
+
+    async def tell(self, message: M_contra) -> None:
+        """Tell whoever is chosen; wait while a mailbox is full. As ``ActorRef``."""
+        await checkpoint_if_cancelled()
+        targets = self._targets(message)
+        for target in targets:
+            await target.tell(message)
+        if not targets:
+            if not self.put_nobody(message):
+                raise self.full(message)
+            await cancel_shielded_checkpoint()
+
+    async def tell_all(self, messages: Iterable[M_contra]) -> None:
+        """Tell many messages, each to whoever is chosen for it."""
+        # One by one: each goes to an actor of its own.
+        for message in messages:
+            await self.tell(message)
+        await checkpoint()
+
+    def tell_nowait(self, message: M_contra) -> None:
+        """Tell whoever is chosen, or raise MailboxFull.
+
+        In a broadcast the others get the message nevertheless.
+        """
+        error: MailboxFull | None = None
+        targets = self._targets(message)
+        for target in targets:
+            try:
+                target.tell_nowait(message)
+            except MailboxFull as full:
+                error = full
+        if not targets and not self.put_nobody(message):
+            error = self.full(message)
+        if error is not None:
+            raise error
+
+    def tell_soon(self, message: M_contra) -> None:
+        """Tell whoever is chosen; without room it is a dead letter."""
+        targets = self._targets(message)
+        for target in targets:
+            target.tell_soon(message)
+        if not targets and not self.put_nobody(message):
+            self.cell.refuse(message, "overflow")
+
+    async def ask(self, request: _RequestTo[M_contra, R]) -> R:
+        """Ask whoever is chosen; of several the first good answer is taken."""
+        targets = self._targets(request)
+        if len(targets) == 1:
+            return cast("R", await targets[0].ask(cast("Any", request)))
+        pending = self._ask_of(targets, request)
+        return await pending.wait()
+
+    def ask_nowait(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
+        """Ask whoever is chosen, or raise MailboxFull."""
+        targets = self._targets(request)
+        if len(targets) == 1:
+            return cast("Pending[R]", targets[0].ask_nowait(cast("Any", request)))
+        pending = self._ask_of(targets, request)
+        pending.bind()
+        return pending
+
+    def _ask_of(
+        self, targets: Sequence[ActorRef[Any]], request: _RequestTo[M_contra, R]
+    ) -> Pending[R]:
+        cell = self.cell
+        pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
+        if not self._send(pending, targets):
+            raise self.full(request)
+        return pending
+
+    def _send(self, pending: Pending[Any], targets: Sequence[ActorRef[Any]]) -> bool:
+        if not targets:
+            return self.put_nobody(pending)
+        pending.held = True  # of several answers one will do: no certain deadlock
+        Race(pending, abandons=self.router.routing == "first").send(targets)
+        return True
+
+    def accept(self, item: Any) -> bool:
+        """Put a request that came by another actor into the mailbox of a chosen one."""
+        message = item.message if isinstance(item, Pending) else item
+        targets = self._targets(message)
+        if len(targets) == 1:
+            return targets[0].accept(item)
+        if isinstance(item, Pending):
+            return self._send(item, targets)
+        self.tell_soon(item)
+        return True

@@ -1,0 +1,158 @@
+"""The seam: what production and a controlled world both implement.
+
+Rules of this file:
+
+* On the hot path the seam is two *classes* chosen at spawn, the mailbox's and the
+  request's: a call per message would cost 5 to 15 % of a tell. The rare operations
+  (`control`, `touch`, `call_at`, `now`, `next_id`) are calls.
+* Everything that could differ between two runs goes through here: time, random
+  numbers, ids, timers, who acts when.
+* `touch` names every read or write of another actor's state that is not a delivery.
+  Production ignores it; exploration derives from it which steps may change places.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import trio
+
+from ._mailbox import BATCH, Box
+
+Resource: TypeAlias = Literal[
+    "turn", "life", "room", "watch", "sup", "name", "key", "spawn", "clock", "rng"
+]
+"""What a step can touch: an actor's turns, its life, the room in its mailbox, its
+watchers, a supervisor's window and children, a path, a key, the names below a parent,
+the time, an actor's random numbers."""
+
+
+class Alarm:
+    """Something that will happen at a time, unless it is cancelled."""
+
+    __slots__ = ("cancelled", "fire", "key", "owner", "serial", "when")
+
+    def __init__(
+        self,
+        when: float,
+        serial: int,
+        fire: Callable[[], None],
+        owner: str,
+        key: object,
+    ) -> None:
+        self.when = when
+        self.serial = serial
+        self.fire = fire
+        self.owner = owner
+        self.key = key
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        self.cancelled = True
+
+    def __lt__(self, other: Alarm) -> bool:
+        return (self.when, self.serial) < (other.when, other.serial)
+
+
+class Runtime:
+    """Production: deliveries at once, the loop's clock, one task for all timers."""
+
+    box_type: type[Box] = Box
+    pending_type: Any = None  # _ref sets it: Pending
+    finds_cycles = True  # a controlled world finds deadlocks at quiescence instead
+    batch = BATCH
+    slice: float = 0.001
+    """Seconds a batch may take; the next one is made smaller after one that took
+    longer. Infinity under a test clock, so that runs repeat."""
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+        self.now: Callable[[], float] = trio.current_time
+        self._ids = 0
+        self._alarms: list[Alarm] = []
+        self._serial = 0
+        self._sleeping: trio.CancelScope | None = None
+
+    def open(self) -> None:
+        """Bind to the loop that runs."""
+        clock = trio.lowlevel.current_clock()
+        self.now = clock.current_time
+        if self.is_test_clock:
+            self.slice = math.inf
+
+    @property
+    def is_test_clock(self) -> bool:
+        """Whether time is not the machine's."""
+        # The system's clock has no public name, so it is known by its class's.
+        return type(trio.lowlevel.current_clock()).__name__ != "SystemClock"
+
+    def next_batch(self, size: int, taken: float) -> int:
+        """Return how large a batch may be after one of *size* took *taken* seconds."""
+        if self.slice == math.inf:
+            return self.batch
+        fair = int(size * self.slice / taken) if taken > 0 else self.batch
+        return max(1, min(2 * size, self.batch, fair))
+
+    def next_id(self) -> int:
+        """Return a number that no other call returned."""
+        self._ids += 1
+        return self._ids
+
+    def random(self, owner: str) -> random.Random:
+        """Return the stream of random numbers of one actor (or of the system, "")."""
+        return random.Random(f"{self.seed}:{owner}")  # noqa: S311  # repeatable, not secret
+
+    def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
+        """Say that this step reads or writes a resource of another actor."""
+
+    def control(self, apply: Callable[[], None], path: str, verb: str) -> None:
+        """Let a command (stop, kill ...) act: at once here, an event in a world."""
+        del path, verb
+        apply()
+
+    # --- Timers ---
+
+    def call_at(
+        self, when: float, fire: Callable[[], None], owner: str, key: object = None
+    ) -> Alarm:
+        """Call *fire* at a time on the loop's clock; it must not raise.
+
+        Args:
+            owner: The path of the actor it belongs to.
+            key: Its name among that actor's timers.
+        """
+        self._serial += 1
+        alarm = Alarm(when, self._serial, fire, owner, key)
+        alarms = self._alarms
+        if len(alarms) > 64 and self._serial % len(alarms) == 0:
+            self._sweep_alarms()
+        heapq.heappush(self._alarms, alarm)
+        if self._sleeping is not None and when < self._sleeping.deadline:
+            self._sleeping.deadline = when  # the sleep simply ends earlier
+        return alarm
+
+    def _sweep_alarms(self) -> None:
+        # Timers that are set anew all the time leave cancelled ones behind.
+        self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
+        heapq.heapify(self._alarms)
+
+    async def run_timers(self) -> None:
+        """Fire the alarms in the order they are due; runs until it is cancelled."""
+        while True:
+            due = self._alarms[0].when if self._alarms else math.inf
+            with trio.CancelScope(deadline=due) as self._sleeping:
+                await trio.sleep_forever()
+            self._sleeping = None
+            self.fire_until(self.now())
+
+    def fire_until(self, now: float) -> None:
+        """Fire what is due."""
+        while self._alarms and self._alarms[0].when <= now:
+            alarm = heapq.heappop(self._alarms)
+            if not alarm.cancelled:
+                alarm.fire()

@@ -1,0 +1,128 @@
+"""The tree as it is now, as values and as text."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, cast, final
+
+import attrs
+
+from ._cell import Cell
+from ._ref import Pending
+
+if TYPE_CHECKING:
+    from ._supervisor import Family
+
+State = Literal["starting", "running", "backoff", "stopping", "stopped"]
+
+
+@final
+@attrs.frozen
+class Snapshot:
+    """An actor and its children at one moment."""
+
+    path: str
+    """Where it is."""
+    state: State
+    """What it is doing."""
+    queued: int
+    """Messages in the mailbox."""
+    capacity: float
+    """Room in the mailbox."""
+    high_water: int
+    """The most messages that ever waited."""
+    handled: int
+    """Messages handled so far."""
+    failed: int
+    """Messages whose handler failed."""
+    restarts: int
+    """Restarts so far."""
+    handling: str | None
+    """The type of the message in hand."""
+    handling_for: float
+    """Seconds since that message was taken."""
+    waits_for: str | None
+    """The path of the actor it asks."""
+    children: tuple[Snapshot, ...]
+    """Its children in start order."""
+
+    def render(self) -> str:
+        """Return the tree as text, a line for each actor."""
+        rows = list(_rows(self, "", ""))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:{width}}  {facts}".rstrip() for name, facts in rows)
+
+
+def _rows(one: Snapshot, first: str, others: str) -> list[tuple[str, str]]:
+    name = one.path.rpartition("/")[2] or one.path
+    rows = [(first + name, _facts(one))]
+    for child in one.children:
+        is_last = child is one.children[-1]
+        rows += _rows(
+            child,
+            others + ("└─ " if is_last else "├─ "),
+            others + ("   " if is_last else "│  "),
+        )
+    return rows
+
+
+def _facts(one: Snapshot) -> str:
+    room = "" if one.capacity == math.inf else f"/{one.capacity:g}"
+    facts = [f"{one.state:8}", f"{one.queued}{room} waiting", f"{one.handled} handled"]
+    if one.failed:
+        facts.append(f"{one.failed} failed")
+    if one.restarts:
+        facts.append(f"{one.restarts} restarts")
+    if one.handling is not None:
+        facts.append(f"handling {one.handling} for {one.handling_for:.3g} s")
+    if one.waits_for is not None:
+        facts.append(f"waits for {one.waits_for}")
+    return "  ".join(facts)
+
+
+def snapshot_of(cell: Cell) -> Snapshot:
+    """Return an actor and all below it as they are now."""
+    box = cell.box
+    under = cell.under
+    since = cell.runtime.now() - cell.busy_since
+    wait = cell.waits_for
+    target = wait.target if isinstance(wait, Pending) else wait
+    return Snapshot(
+        path=cell.path,
+        state=cast("State", cell.condition),
+        queued=box.count,
+        capacity=box.capacity,
+        high_water=max(box.high_water, box.count),
+        handled=cell.tally()["handled"],
+        failed=cell.failed,
+        restarts=cell.restarts,
+        handling=cell.handling_type,
+        handling_for=max(0.0, since),
+        waits_for=target.path if target is not None else None,
+        children=tuple(snapshot_of(child) for child in under.in_order())
+        if under is not None
+        else (),
+    )
+
+
+def snapshot_of_all(root: Family, name: str, *, ended: bool) -> Snapshot:
+    """Return the whole tree; the numbers at its top are sums."""
+    children = tuple(snapshot_of(cell) for cell in root.in_order())
+    everybody = list(children)
+    for one in everybody:
+        everybody.extend(one.children)
+    state: State = "stopped" if ended else "stopping" if root.closing else "running"
+    return Snapshot(
+        path=f"/{name}" if not name else name,
+        state=state,
+        queued=sum(one.queued for one in everybody),
+        capacity=math.inf,
+        high_water=max((one.high_water for one in everybody), default=0),
+        handled=sum(one.handled for one in everybody),
+        failed=sum(one.failed for one in everybody),
+        restarts=sum(one.restarts for one in everybody),
+        handling=None,
+        handling_for=0.0,
+        waits_for=None,
+        children=children,
+    )

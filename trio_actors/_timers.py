@@ -1,0 +1,134 @@
+"""Timers of one actor: keyed, replaced, and never late after they were cancelled.
+
+Rules of this file (TIM-1):
+
+* A tick is a signal: it takes its place in the queue, waits for no room, and lapses
+  when its timer was cancelled or replaced meanwhile.
+* At most one tick of a timer is undelivered.
+* A timer belongs to an incarnation: restart and stop cancel it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, cast
+
+from ._errors import show
+from ._messages import Signal
+
+if TYPE_CHECKING:
+    from ._cell import Cell
+    from ._runtime import Alarm
+
+FROM_MESSAGE: Any = object()
+"""The default key: the message itself."""
+
+
+class Timer:
+    """A message that an actor gets at a time, once or again and again."""
+
+    __slots__ = ("_alarm", "_due", "alive", "cell", "interval", "key", "message", "out")
+
+    def __init__(
+        self, cell: Cell, key: Hashable, message: object, interval: float | None
+    ) -> None:
+        self.cell = cell
+        self.key = key
+        self.message = message
+        self.interval = interval
+        self.alive = True
+        self.out = False  # a tick is on its way
+        self._due = 0.0
+        self._alarm: Alarm | None = None
+
+    def start(self, delay: float) -> None:
+        """Fire in *delay* seconds."""
+        cell = self.cell
+        self._due = cell.runtime.now() + delay
+        self._alarm = cell.runtime.call_at(self._due, self._fire, cell.path, self.key)
+
+    def cancel(self) -> None:
+        """Never fire again; a tick on its way lapses."""
+        self.alive = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _fire(self) -> None:
+        if not self.out:
+            self.out = True
+            self.cell.box.put_signal(Tick(self))
+        if self.interval is not None:
+            # Ticks that were missed are not made up for (a pause gives no burst).
+            late = max(0.0, self.cell.runtime.now() - self._due)
+            self.start(self.interval - math.fmod(late, self.interval))
+
+
+class Tick(Signal):
+    """One firing of a timer on its way to the actor."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, timer: Timer) -> None:
+        super().__init__()
+        self._timer = timer
+
+    def open(self) -> object | None:
+        """Return the timer's message, None if the timer was cancelled meanwhile."""
+        timer = self._timer
+        timer.out = False
+        if not timer.alive:
+            return None
+        if timer.interval is None and timer.cell.timers is not None:
+            del timer.cell.timers[timer.key]
+        return timer.message
+
+
+def set_timer(
+    cell: Cell, delay: float, message: object, key: Hashable, *, repeat: bool
+) -> None:
+    """Start a timer; one of the same key is replaced."""
+    what = "interval" if repeat else "delay"
+    seconds: object = delay
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(
+            f"the {what} of a timer is seconds, but got {show(delay)}. Write"
+            f" send_{'every' if repeat else 'after'}(1.0, message)."
+        )
+    if not (0 <= delay < math.inf) or (repeat and delay == 0):
+        raise ValueError(
+            f"the {what} of a timer is {'more than' if repeat else 'at least'} 0"
+            f" seconds and finite, not {delay!r}."
+        )
+    key = _checked(message if key is FROM_MESSAGE else key)
+    cancel_timer(cell, key)
+    if cell.timers is None:
+        cell.timers = {}
+    timer = Timer(cell, key, message, delay if repeat else None)
+    cell.timers[key] = timer
+    timer.start(delay)
+
+
+def _checked(key: object) -> Hashable:
+    try:
+        hash(key)
+    except TypeError:
+        raise TypeError(
+            f"a timer's key must be hashable, but got {show(key)}. The default key is"
+            " the message itself: make its class frozen, or give key=..."
+        ) from None
+    return cast("Hashable", key)
+
+
+def cancel_timer(cell: Cell, key: Hashable) -> None:
+    """Cancel a timer, and its tick if that is on its way."""
+    timer = cell.timers.pop(key, None) if cell.timers else None
+    if timer is not None:
+        timer.cancel()
+
+
+def cancel_timers(cell: Cell) -> None:
+    """Cancel all timers of an actor."""
+    for timer in (cell.timers or {}).values():
+        timer.cancel()
+    cell.timers = None
