@@ -7,7 +7,7 @@ ends children in every way, lets time pass, and compares the two after each step
 
 import itertools
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from hypothesis import settings, strategies as st
@@ -67,6 +67,28 @@ errors = st.recursive(
 )
 tables = st.dictionaries(
     st.sampled_from((*KINDS, Exception)), st.sampled_from(DIRECTIVES)
+)
+families = st.fixed_dictionaries(
+    {
+        "strategy": st.sampled_from(("one_for_one", "one_for_all", "rest_for_one")),
+        "table": tables,
+        "by_function": st.booleans(),
+        "limit": st.tuples(
+            st.none() | st.integers(0, 3), st.sampled_from((0.5, 1.0, 2.0))
+        ),
+        "auto_shutdown": st.sampled_from(
+            ("never", "any_significant", "all_significant")
+        ),
+        "backoff": st.none() | st.sampled_from(((0.5, 1.5), (1.0, 1.0), (0.5, 60.0))),
+        "kids": st.lists(
+            st.tuples(
+                st.sampled_from(("permanent", "transient", "temporary")), st.booleans()
+            ),
+            min_size=1,
+            max_size=5,
+        ),
+        "seed": st.integers(0, 99),
+    }
 )
 
 
@@ -282,25 +304,17 @@ class Prose:
 class Decisions(RuleBasedStateMachine):
     """Two supervisors that must decide the same."""
 
-    @initialize(
-        strategy=st.sampled_from(("one_for_one", "one_for_all", "rest_for_one")),
-        table=tables,
-        by_function=st.booleans(),
-        limit=st.tuples(
-            st.none() | st.integers(0, 3), st.sampled_from((0.5, 1.0, 5.0))
-        ),
-        auto_shutdown=st.sampled_from(("never", "any_significant", "all_significant")),
-        backoff=st.none() | st.sampled_from(((0.5, 4.0), (1.0, 1.0), (2.0, 60.0))),
-        kids=st.lists(
-            st.tuples(
-                st.sampled_from(("permanent", "transient", "temporary")), st.booleans()
-            ),
-            min_size=1,
-            max_size=5,
-        ),
-        seed=st.integers(0, 99),
-    )
-    def found(
+    @initialize(family=families)
+    def found(self, family: dict[str, Any]) -> None:
+        self.now = 0.0
+        self.build(**family)
+
+    @precondition(lambda self: self.prose.over)
+    @rule(family=families)
+    def found_another(self, family: dict[str, Any]) -> None:
+        self.build(**family)
+
+    def build(
         self,
         strategy: Strategy,
         table: dict[type[Exception], Directive],
@@ -323,7 +337,6 @@ class Decisions(RuleBasedStateMachine):
                 for name, (restart, significant) in zip("abcde", kids, strict=False)
             ]
 
-        self.now = 0.0
         supervision = Supervision(
             strategy,
             directives=decide if by_function else table,
@@ -362,10 +375,13 @@ class Decisions(RuleBasedStateMachine):
             self.real.fail(name, error, self.now, can_resume=can_resume)
             self.prose.failed(name, error, self.now, can_resume=can_resume)
 
-    @rule(halves=st.integers(1, 12))
+    @rule(halves=st.integers(1, 4))
     def time_passes(self, halves: int) -> None:
-        # Halves, so that ages of exactly the window come up.
         self.now += halves / 2
+
+    @rule()
+    def exactly_the_window_passes(self) -> None:
+        self.now += self.prose.within
 
     @invariant()
     def they_decide_the_same(self) -> None:
@@ -377,5 +393,5 @@ class Decisions(RuleBasedStateMachine):
 
 TestDecisions = Decisions.TestCase
 TestDecisions.settings = settings(
-    max_examples=200, stateful_step_count=30, deadline=None
+    max_examples=100, stateful_step_count=50, deadline=None
 )
