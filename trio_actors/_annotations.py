@@ -303,13 +303,16 @@ def stands_for(kind: type, key: type) -> bool:
         )
 
 
+@typing.runtime_checkable
 class _Blank(Protocol):
+    """What every protocol has."""
+
     _: int
 
 
 def _protocol_names(protocol: type) -> Iterator[str]:
     for base in protocol.__mro__:
-        if getattr(base, "_is_protocol", False):
+        if getattr(base, "_is_protocol", False) and base is not Protocol:
             for name in (*vars(base), *vars(base).get("__annotations__", ())):
                 if name not in vars(_Blank) and name != "__orig_bases__":
                     yield name
