@@ -70,6 +70,7 @@ async def main() -> None:
             await crash(team.child(COUNTER), error)
         # The last team failed with the MemoryError. Its own supervisor, the system,
         # restarted it, and it started its counter anew.
+        await trio.sleep(0.1)
         print(f"the new counter: {await team.child(COUNTER).ask(Add(0))}")
 
 

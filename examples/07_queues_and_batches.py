@@ -16,7 +16,7 @@ class OneByOne(Actor[Row]):
 
     @handler
     async def store(self, row: Row) -> None:
-        await trio.sleep(0.1)  # a round trip to a database
+        await trio.sleep(0.125)  # a round trip to a database
 
 
 class InBatches(Actor[Row]):
@@ -27,25 +27,26 @@ class InBatches(Actor[Row]):
 
     @handler(batch=100)
     async def store(self, rows: list[Row]) -> None:
-        await trio.sleep(0.1)  # the same round trip, for up to a hundred rows
+        await trio.sleep(0.125)  # the same round trip, for up to a hundred rows
         self.sizes.append(len(rows))
 
     async def stopped(self, reason: object) -> None:
         print("batches of", self.sizes)
 
 
-async def feed(ref: ActorRef[Row]) -> None:
-    await ref.tell_all(Row(number) for number in range(250))
+def feed(ref: ActorRef[Row]) -> None:
+    for number in range(450):
+        ref.tell_nowait(Row(number))  # there is room, or MailboxFull
 
 
 async def main() -> None:
     async with open_actor_system("queues") as system:
         slow = await system.spawn(OneByOne, name="one-by-one")
         fast = await system.spawn(InBatches, name="in-batches")
-        await feed(slow)
-        await feed(fast)
+        feed(slow)
+        feed(fast)
         for _ in range(3):
-            await trio.sleep(0.15)
+            await trio.sleep(0.3)
             for queue in system.snapshot().children:
                 print(f"{queue.path}: {queue.queued}/{queue.capacity} wait")
         slow.kill()

@@ -73,6 +73,7 @@ async def main() -> None:
         restaurant = await system.spawn(Closed, name="restaurant")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(guest, restaurant, "pancakes")
+            await trio.sleep(1)
             nursery.start_soon(guest, restaurant, "soup")
             await trio.sleep(10)
             print("opening")

@@ -87,8 +87,11 @@ def test_06_a_worker_cleans_up_before_its_restart(output: list[str]) -> None:
             "bob did job 16",
         ]
     )
-    cleaned = output.index("bob cleans up before its restart: job 13 is unlucky")
-    assert output[cleaned + 1] == "bob is back, with 0 drafts"
+    assert [line for line in output[3:] if line.startswith("bob")] == [
+        "bob cleans up before its restart: job 13 is unlucky",
+        "bob is back, with 0 drafts",
+        "bob did job 16",
+    ]
 
 
 WORKERS = ("ada", "bob", "eve")
@@ -97,13 +100,13 @@ WORKERS = ("ada", "bob", "eve")
 def test_07_queue_lengths_are_seen_and_batches_are_shorter(output: list[str]) -> None:
     """S0-11: monitor queue lengths, batch processing."""
     assert output == [
-        "/one-by-one: 248/1000 wait",
-        "/in-batches: 50/1000 wait",
-        "/one-by-one: 246/1000 wait",
+        "/one-by-one: 447/1000 wait",
+        "/in-batches: 150/1000 wait",
+        "/one-by-one: 445/1000 wait",
         "/in-batches: 0/1000 wait",
-        "/one-by-one: 245/1000 wait",
+        "/one-by-one: 442/1000 wait",
         "/in-batches: 0/1000 wait",
-        "batches of [100, 100, 50]",
+        "batches of [100, 100, 100, 100, 50]",
     ]
 
 
@@ -146,9 +149,11 @@ def test_10_the_trace_is_serial(output: list[str]) -> None:
         "/replica takes Next()",
         "/replica takes Update(counter=-1)",
     ]
-    assert "/replica started" in output
-    failed = output.index("/replica failed -1")
-    assert output[failed + 1 : failed + 3] == [
+    assert [
+        line for line in output if line.endswith(("started", "ing -1", "ed -1"))
+    ] == [
+        "/replica started",
+        "/replica failed -1",
         "/replica restarting -1",
         "/replica restarted -1",
     ]
