@@ -118,10 +118,6 @@ class Scope:
         Raises:
             Unresolved: A name in it is not known, or it cannot be evaluated.
         """
-
-        def holder() -> None: ...
-
-        holder.__annotations__ = {"it": annotation}
         local = ChainMap(
             first or {},
             self._parameters,
@@ -132,7 +128,7 @@ class Scope:
             last or {},
         )
         try:
-            meaning = typing.get_type_hints(holder, self._globals, local)["it"]
+            meaning = _evaluate(annotation, self._globals, local)
         except NameError as error:
             hopeless = self._never(cast("str", error.name))
             raise Unresolved(error, hopeless=hopeless) from error
@@ -167,6 +163,17 @@ class Scope:
         )
 
 
+def _evaluate(
+    annotation: Any, known: dict[str, Any], local: Mapping[str, Any] | None = None
+) -> Any:
+    """Evaluate an annotation, and all text in it."""
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": annotation}
+    return typing.get_type_hints(holder, known, local)["it"]
+
+
 def _globals_of(owner: Any) -> dict[str, Any]:
     if isinstance(owner, type):
         return vars(sys.modules[owner.__module__])
@@ -185,8 +192,9 @@ def members(meaning: Any) -> list[Any]:
     if origin is Annotated:
         return members(get_args(meaning)[0])
     if type(alias).__name__ == "TypeAliasType":
+        value = _evaluate(alias.__value__, vars(sys.modules[alias.__module__]))
         known = bind(alias.__type_params__, get_args(meaning))
-        return members(substitute(alias.__value__, known))
+        return members(substitute(value, known))
     if meaning is Never or meaning is NoReturn:
         return []
     return [meaning]

@@ -490,7 +490,7 @@ class Cell(Turns):
         if rest is None:
             raise error
         del cancelled
-        self.system.crash(rest)
+        self.system.fail(rest)
         return rest
 
     @property

@@ -269,7 +269,7 @@ class Family:
         except BaseException as error:
             cancelled, rest = split_cancelled(error)
             if rest is not None:
-                self.system.crash(rest)
+                self.system.fail(rest)
             if cancelled is not None:
                 raise cancelled from None
         finally:
@@ -495,7 +495,7 @@ class Family:
         self, error: BaseException, extras: Iterable[BaseException]
     ) -> None:
         if self.owner is None:
-            self.system.crash(error, extras)
+            self.system.fail(error, extras)
             return
         self.owner.fail(error)
         for extra in extras:

@@ -288,7 +288,7 @@ class ActorSystem(_Spawner):
 
     # --- The end ---
 
-    def crash(self, error: BaseException, extras: Iterable[BaseException] = ()) -> None:
+    def fail(self, error: BaseException, extras: Iterable[BaseException] = ()) -> None:
         """Let a failure that nobody in the tree answers for leave the block."""
         if not isinstance(error, Exception) and self.closing:
             self.root.close(Halt.KILL)  # a second Ctrl-C
@@ -374,11 +374,15 @@ class ActorSystem(_Spawner):
         self.letters.end()
 
 
-class _Block(AbstractAsyncContextManager[ActorSystem, bool | None]):
+class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
     """The block of a system. A class, so that Ctrl-C cannot tear its ends apart."""
 
     def __init__(
-        self, make: Callable[[], ActorSystem], signals: bool, parts: Sequence[Any]
+        self,
+        make: Callable[[], ActorSystem],
+        *,
+        signals: bool = False,
+        parts: Sequence[AbstractAsyncContextManager[object]] = (),
     ) -> None:
         self._make = make
         self._signals = signals
@@ -533,7 +537,7 @@ def open_actor_system(
         parts.append(journal.__open_journal__())
     if cluster is not None:
         parts.append(cluster.__open_cluster__())
-    return _Block(make, signals, parts)
+    return SystemBlock(make, signals=signals, parts=parts)
 
 
 def current_system() -> ActorSystem:
