@@ -1,0 +1,60 @@
+"""The pytest plugin: the fixture ``world``, on pytest-trio.
+
+A test that uses ``world`` is run by pytest-trio with our clock, whether or not it is
+marked; other async fixtures work beside it. When it fails, the report shows the tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+import pytest
+
+from ._world import World, open_world, run_on_world_clock
+
+_TREE = pytest.StashKey[str]()
+
+
+@pytest.fixture
+async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World, None]:
+    """An actor system in virtual time that fails the test on what was lost."""
+    async with open_world() as system:
+        try:
+            yield system
+        finally:
+            tree = system.tree_at_failure or system.snapshot().render()
+            request.node.stash[_TREE] = tree
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Let tests with a world run on its clock."""
+    for item in items:
+        if "world" in getattr(item, "fixturenames", ()) and _is_ours(item):
+            if not config.pluginmanager.hasplugin("trio"):
+                raise pytest.UsageError(
+                    "the fixture `world` needs pytest-trio: pip install pytest-trio"
+                )
+            mark = pytest.mark.trio(run=run_on_world_clock)
+            item.add_marker(mark, append=False)
+
+
+def _is_ours(item: Any) -> bool:
+    """Whether no conftest has a fixture of that name of its own."""
+    found = item._fixtureinfo.name2fixturedefs.get("world", ())
+    return bool(found) and found[-1].func.__module__ == __name__
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the tree below the failure."""
+    report = yield
+    tree = item.stash.get(_TREE, "")
+    if call.when == "call" and report.failed and tree:
+        report.sections.append(("actors at the failure", tree))
+    return report

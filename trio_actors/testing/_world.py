@@ -1,0 +1,407 @@
+"""A system in a test: virtual time, exact quiescence, and nothing lost unseen.
+
+Rules of this file:
+
+* Time moves only when no task can run, and then to the next deadline or timer.
+* Quiescence is known, not waited for: nothing is queued, no turn runs, no client is at
+  work, at a moment in which no task can run.
+* A test fails on dead letters nobody took, on leaked tasks, and on a broken
+  conservation law, even when its own assertions hold.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Never, TypeVar, TypeVarTuple, cast
+
+import outcome
+import trio
+import trio._core._run as trio_run
+from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
+
+from .._messages import DeadLetter, DeadReason
+from .._policy import Supervision
+from .._ref import CURRENT, ActorRef
+from .._runtime import Alarm, Runtime
+from .._supervisor import walk
+from .._system import ActorSystem, SystemBlock
+from ._clock import WorldClock
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+PATIENCE = 3600.0
+"""Virtual seconds in which a message must come that is waited for: timers that repeat
+could go on for ever."""
+
+
+class WorldRuntime(Runtime):
+    """The seam in a test: timers are moved by the clock, and batches have no budget."""
+
+    def __init__(self, seed: int, clock: WorldClock) -> None:
+        super().__init__(seed)
+        self.clock = clock
+
+    async def run_timers(self) -> None:
+        """Fire nothing: the clock does."""
+        await trio.sleep_forever()
+
+    def next_alarm(self) -> float:
+        """Return when the next timer is due, infinity without one."""
+        while self._alarms and self._alarms[0].cancelled:
+            heapq.heappop(self._alarms)
+        return self._alarms[0].when if self._alarms else math.inf
+
+
+class World(ActorSystem):
+    """A system in which every delivery is chosen by the test. Time is virtual.
+
+    The fixture ``world`` delivers in the order of sending.
+    """
+
+    def __init__(self, runtime: WorldRuntime, supervision: Supervision) -> None:
+        super().__init__("world", supervision, 5.0, runtime)
+        self._clock = runtime.clock
+        self._timers = runtime
+        self._nursery: trio.Nursery | None = None
+        self._clients: dict[trio.CancelScope, Task | None] = {}
+        self._untaken: list[DeadLetter] = []
+        self._settlers: dict[Task, None] = {}  # wait until nothing can happen
+        self._listeners: dict[Task, tuple[str, float]] = {}  # wait for a message
+        self._always: list[Callable[[], bool]] = []
+        self._hopes: list[tuple[Callable[[], bool], Alarm]] = []
+        self._watcher: _StepWatcher | None = None
+        self.tree_at_failure = ""
+
+    # --- What a test calls ---
+
+    def client(self, fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        """Run a task that uses the actors from outside; its exception fails the test.
+
+        Clients that still run when the test ends are cancelled.
+        """
+        assert self._nursery is not None
+        scope = trio.CancelScope()
+        self._clients[scope] = None  # at once: settled() in this very step waits for it
+
+        async def run() -> None:
+            self._clients[scope] = current_task()
+            try:
+                with scope:
+                    await fn(*args)
+            finally:
+                del self._clients[scope]
+
+        self._nursery.start_soon(run, name=f"client {len(self._clients)}")
+
+    async def settled(self) -> None:
+        """Wait until nothing is queued or handled and all clients have ended.
+
+        Time passes for handlers and clients that sleep, not for timers yet to come.
+        Always a checkpoint.
+
+        Raises:
+            AssertionError: That can never be: everybody waits for somebody else. The
+                text shows the tree.
+        """
+        await checkpoint()
+        task = current_task()
+        self._settlers[task] = None
+
+        def abort(_: object) -> Abort:
+            del self._settlers[task]
+            return Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def crash(self, ref: ActorRef[Never], error: Exception | None = None) -> None:
+        """Fail an actor at its next message."""
+        path = ref.path
+        ref.cell.sabotage = error or RuntimeError(f"{path} was crashed by the test")
+
+    def always(self, holds: Callable[[], bool]) -> None:
+        """Check *holds* after every step of the run."""
+        self._always.append(holds)
+        self._watch_steps()
+
+    def eventually(self, holds: Callable[[], bool], *, within: float) -> None:
+        """Check that *holds* becomes true within so many virtual seconds."""
+
+        def too_late() -> None:
+            self.fail(
+                AssertionError(f"{_name(holds)} did not become true in {within:g} s")
+            )
+
+        alarm = self.runtime.call_at(self.runtime.now() + within, too_late, "", holds)
+        self._hopes.append((holds, alarm))
+        self._watch_steps()
+
+    def dead(self, message: type[Any] = object) -> list[DeadLetter]:
+        """Take the dead letters so far; the test fails on those nobody takes.
+
+        Args:
+            message: Only those whose message is of this class.
+        """
+        taken = [one for one in self._untaken if isinstance(one.message, message)]
+        self._untaken = [one for one in self._untaken if one not in taken]
+        return taken
+
+    # --- Steps ---
+
+    def _watch_steps(self) -> None:
+        if self._watcher is None:
+            self._watcher = _StepWatcher(self._after_step)
+            trio.lowlevel.add_instrument(self._watcher)
+
+    def _after_step(self) -> None:
+        for holds in self._always:
+            if not holds():
+                self._always.remove(holds)
+                self.fail(AssertionError(f"{_name(holds)} did not hold at a step"))
+                return
+        for hope in list(self._hopes):
+            holds, alarm = hope
+            if holds():
+                alarm.cancel()
+                self._hopes.remove(hope)
+
+    # --- Quiescence ---
+
+    def on_idle(self, deadline: float) -> float | None:
+        """Say what happens next; trio's loop asks when no task can run."""
+        due = self._timers.next_alarm()
+        if self._settlers and self._is_quiet():
+            for task in list(self._settlers):
+                del self._settlers[task]
+                reschedule(task)
+            return None
+        when = min(deadline, due)
+        if self._tell_listeners(self._clock.time):
+            return None
+        if when < math.inf:
+            self._clock.time = max(self._clock.time, when)
+            self._timers.fire_until(self._clock.time)
+            return when
+        return self._nothing_comes()
+
+    def _is_quiet(self) -> bool:
+        if any(task not in self._settlers for task in self._clients.values()):
+            return False
+        return all(cell.is_idle for cell in walk(self.root.in_order()))
+
+    def _nothing_comes(self) -> float | None:
+        """No task can run and no time will come: whoever waits for that is told."""
+        told = self._tell_listeners(math.inf)
+        for task in list(self._settlers):
+            told = True
+            del self._settlers[task]
+            reschedule(task, outcome.Error(AssertionError(self._stuck())))
+        if told or not self._is_stuck():
+            return None if told else math.inf
+        self.fail(AssertionError(self._stuck()))
+        return None
+
+    def _tell_listeners(self, now: float) -> bool:
+        """Give up for those who have listened until *now* in vain."""
+        told = False
+        for task, (what, until) in list(self._listeners.items()):
+            if until <= now:
+                told = True
+                del self._listeners[task]
+                error = AssertionError(f"{what}, but none can come any more")
+                reschedule(task, outcome.Error(error))
+        return told
+
+    def _is_stuck(self) -> bool:
+        if self.closing:
+            return False
+        io = trio.lowlevel.current_statistics().io_statistics
+        # One task always reads: the one that other threads wake the loop by.
+        readers = getattr(io, "tasks_waiting_read", 2)
+        return readers <= 1 and not getattr(io, "tasks_waiting_write", 1)
+
+    def _stuck(self) -> str:
+        clients = len(self._clients)
+        return (
+            "nothing can happen any more, but not everybody has come to an end"
+            f" ({clients} clients still wait). The actors:\n{self.snapshot().render()}"
+        )
+
+    async def wait_for(self, reached: Callable[[], bool], what: str) -> None:
+        """Wait until something holds that `wake_listeners()` tells of.
+
+        Raises:
+            AssertionError: Nothing can happen any more.
+        """
+        await checkpoint()
+        until = self.runtime.now() + PATIENCE
+
+        def abort(_: object) -> Abort:
+            del self._listeners[task]
+            return Abort.SUCCEEDED
+
+        while not reached():
+            task = current_task()
+            self._listeners[task] = (what, until)
+            await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake_listeners(self) -> None:
+        """Let those in `wait_for()` look again."""
+        for task in list(self._listeners):
+            del self._listeners[task]
+            reschedule(task)
+
+    # --- The books ---
+
+    def dead_letter(
+        self, message: object, to: ActorRef[Any], reason: DeadReason
+    ) -> None:
+        """Keep a dead letter for the end of the test."""
+        super().dead_letter(message, to, reason)
+        if not self.closing:  # in the ordered stop they are to be expected
+            self._untaken.append(DeadLetter(message, to, reason))
+
+    def begin_stop(self, seconds: float | None = None) -> None:
+        """Stop, and keep what the tree looked like."""
+        if not self.closing:
+            self.tree_at_failure = self.snapshot().render()
+        super().begin_stop(seconds)
+
+    async def end_clients(self) -> None:
+        """Cancel the clients that still run, and wait for their end."""
+        for scope in list(self._clients):
+            scope.cancel()
+        while self._clients:
+            await checkpoint()
+
+    def check_books(self) -> None:
+        """Fail on what nobody took, and on what does not add up."""
+        if self._watcher is not None:
+            trio.lowlevel.remove_instrument(self._watcher)
+        for holds, _ in self._hopes:
+            raise AssertionError(f"{_name(holds)} was not true at the end of the test")
+        if self._untaken:
+            lines = [f"  {one.reason}: {one.message!r} to {one.to.path}" for one in self._untaken]
+            raise AssertionError(
+                "dead letters that nobody took (world.dead() takes them):\n"
+                + "\n".join(lines)
+            )
+        books = dict(self.statistics())
+        accepted = books.pop("accepted")
+        if accepted != sum(books.values()):
+            raise AssertionError(f"{accepted} messages were accepted, but: {books}")
+
+
+class _StepWatcher(trio.abc.Instrument):
+    def __init__(self, after_step: Callable[[], None]) -> None:
+        self._after_step = after_step
+
+    def after_task_step(self, task: Task) -> None:
+        self._after_step()
+
+
+def _name(holds: Callable[[], bool]) -> str:
+    return getattr(holds, "__qualname__", repr(holds))
+
+
+# --- Running ----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_world(
+    *, seed: int = 0, supervision: Supervision = Supervision()  # noqa: B008  # frozen
+) -> AsyncGenerator[World, None]:
+    """Open a world on the clock of this run, which must be a `WorldClock`."""
+    clock = trio.lowlevel.current_clock()
+    if not isinstance(clock, WorldClock):
+        raise RuntimeError(
+            "a world needs its own clock. Use the fixture `world` with pytest-trio, or"
+            " trio_actors.testing.run()."
+        )
+    async with trio.open_nursery() as nursery:
+        world: World | None = None
+        block = SystemBlock(lambda: World(WorldRuntime(seed, clock), supervision))
+        async with block as system:
+            world = cast("World", system)
+            world._nursery = nursery
+            clock.on_idle = world.on_idle
+            yield world
+            await world.end_clients()
+    clock.on_idle = None
+    world.check_books()
+    leaked = [task.name for task in _all_tasks() if _acts_for(task, world)]
+    if leaked:
+        raise AssertionError(f"tasks that outlived the test: {leaked}")
+
+
+def _acts_for(task: Task, world: World) -> bool:
+    """Whether a task was started by an actor of *world*, wherever it runs."""
+    cell = task.context.get(CURRENT)
+    return cell is not None and cell.system is world
+
+
+def _all_tasks() -> Iterator[Task]:
+    root = trio.lowlevel.current_root_task()
+    left = [root] if root is not None else []
+    while left:
+        task = left.pop()
+        yield task
+        for nursery in task.child_nurseries:
+            left.extend(sorted(nursery.child_tasks, key=lambda one: one.name))
+
+
+class _InOrder(random.Random):
+    """Never asks trio to turn a batch of tasks around."""
+
+    def random(self) -> float:
+        return 1.0
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """Let trio run tasks in the order of their creation, always."""
+    run = cast("Any", trio_run)
+    before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
+    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), True
+    try:
+        yield
+    finally:
+        run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = before
+
+
+def run_on_world_clock(
+    fn: Callable[[], Awaitable[T]], *, clock: object = None, instruments: Any = ()
+) -> T:
+    """Run as ``trio.run()`` does, on a world's clock and in one order."""
+    del clock
+    with in_order():
+        return trio.run(fn, clock=WorldClock(), instruments=instruments)
+
+
+def run(fn: Callable[[World, *Ts], Awaitable[T]], *args: *Ts, seed: int = 0) -> T:
+    """Run an async function with a world of its own as its first argument.
+
+    Args:
+        fn: Gets the world, and *args*.
+        args: Its further positional arguments.
+        seed: The seed of the world's random numbers.
+
+    Returns:
+        What *fn* returns.
+
+    Raises:
+        AssertionError: Dead letters nobody took, leaked tasks, a broken conservation
+            law.
+    """
+
+    async def main() -> T:
+        async with open_world(seed=seed) as world:
+            return await fn(world, *args)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    return run_on_world_clock(main)
