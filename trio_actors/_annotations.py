@@ -63,17 +63,20 @@ class Unresolved(Exception):
 # --- Where names are looked up ------------------------------------------------
 
 
-def enclosing(qualname: str) -> list[str]:
-    """Return the qualified names of the functions around a definition."""
-    parts = qualname.split(".<locals>.")
-    return [".<locals>.".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]
+def enclosing(owner: Any) -> tuple[set[str], set[str]]:
+    """Return the qualified names of the functions, and classes, around a definition."""
+    parts = str(owner.__qualname__).split(".")
+    before = {".".join(parts[:n]): parts[n] for n in range(1, len(parts))}
+    functions = {name for name, after in before.items() if after == "<locals>"}
+    classes = {name for name in before if not name.endswith("<locals>")} - functions
+    return functions, classes
 
 
 def running(frame: FrameType | None, owners: Iterable[Any]) -> tuple[FrameType, ...]:
-    """Return the running functions, and modules, around some definitions."""
+    """Return what runs around some definitions: functions, classes, modules."""
     around = {"<module>"}
     for owner in owners:
-        around.update(enclosing(owner.__qualname__))
+        around.update(*enclosing(owner))
     found: list[FrameType] = []
     while frame is not None:
         if frame.f_code.co_qualname in around:
@@ -86,7 +89,7 @@ class Scope:
     """Where the names of a function, or of the first line of a class, are looked up."""
 
     def __init__(self, owner: Any, cls: type, frames: Iterable[FrameType]) -> None:
-        self._around = enclosing(owner.__qualname__)
+        self._functions, classes = enclosing(owner)
         self._cls = cls
         self._globals = _globals_of(owner)
         self._parameters = {
@@ -94,12 +97,12 @@ class Scope:
             for one in (cls, owner)
             for parameter in getattr(one, "__type_params__", ())
         }
-        around = {"<module>", *self._around}
-        self._frames = [
-            frame
+        around = {"<module>", *self._functions, *classes}
+        self._frames = {
+            frame: frame.f_code.co_qualname in classes
             for frame in frames
             if frame.f_globals is self._globals and frame.f_code.co_qualname in around
-        ]
+        }
 
     def read(
         self,
@@ -121,10 +124,15 @@ class Scope:
         local = ChainMap(
             first or {},
             self._parameters,
-            *(frame.f_locals for frame in self._frames),
+            *(
+                frame.f_locals
+                for frame, is_class in self._frames.items()
+                if not is_class
+            ),
             self._globals,
             _BUILTINS,
             self._class_names(),
+            *(frame.f_locals for frame, is_class in self._frames.items() if is_class),
             last or {},
         )
         try:
@@ -156,7 +164,7 @@ class Scope:
         if "__file__" not in self._globals:
             return False  # an interactive session: the next input may define it
         codes = [frame.f_code for frame in self._frames]
-        return {*self._around} <= {code.co_qualname for code in codes} and not any(
+        return self._functions <= {code.co_qualname for code in codes} and not any(
             code.co_filename.startswith("<")
             or name in (*code.co_varnames, *code.co_cellvars, *code.co_names)
             for code in codes

@@ -73,7 +73,10 @@ def declare(cls: type, actor: type) -> None:
     frames = running(sys._getframe(1), owners)
     table = _Declaration(cls, actor, frames, final=False).table_or_none()
     if table is None:
-        cls.__unread__ = frames  # type: ignore[attr-defined]
+        # A frame keeps its callers alive, and a module can be found without it.
+        cls.__unread__ = [  # type: ignore[attr-defined]
+            frame for frame in frames if frame.f_code.co_name != "<module>"
+        ]
     else:
         cls.__handlers__ = table  # type: ignore[attr-defined]
 
@@ -93,7 +96,7 @@ def complete(cls: type, actor: type) -> dict[type, Handler]:
         cls.__handlers__ = _Declaration(  # type: ignore[attr-defined]
             cls, actor, (), final=True
         ).table_or_none()
-        cls.__unread__ = ()  # type: ignore[attr-defined]
+        cls.__unread__ = []  # type: ignore[attr-defined]
     return cast("dict[type, Handler]", cls.__dict__["__handlers__"])
 
 
@@ -153,7 +156,7 @@ class _Declaration:
     # --- Names ---
 
     def _scope(self, owner: Any, cls: type) -> Scope:
-        frames: tuple[FrameType, ...] = cls.__dict__.get("__unread__", ())
+        frames: list[FrameType] = cls.__dict__.get("__unread__", [])
         return Scope(owner, cls, (*self.frames, *frames))
 
     def _wait_for(self, error: Unresolved, where: str, place: str) -> None:
