@@ -177,7 +177,7 @@ async def test_the_gateway_reconnects_a_device_that_hangs_and_drops_a_dead_one(
     tree = lines[2:-2]
     assert any("boiler" in line for line in tree)
     assert any("Alarm" in line or "alarm" in line for line in tree)
-    assert lines[-2] == f"/gateway/boiler was taken away: {gone!r}"
+    assert lines[-2] == f"/gateway-2/boiler was taken away: {gone!r}"
     assert lines[-1] == "boiler: silent"
     at_first, after_noise, after_hanging = (at - start for at in bus.connected)
     assert at_first == 0
