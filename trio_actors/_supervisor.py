@@ -418,6 +418,8 @@ class Family:
             if cell is None or cell is failed:
                 continue
             again = answer_to("swept", cell.options.restart) == "again"
+            if again and cell.phase == "suspended":
+                continue  # it is down already, and comes back with the others
             cell.swept_for = why
             cell.request(Halt.SWEEP if again else Halt.STOP)
             await cell.until(lambda cell=cell: cell.phase in ("suspended", "stopped"))

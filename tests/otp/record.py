@@ -5,6 +5,7 @@
 They are played three times: a recording that is not the same each time is refused.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -59,6 +60,11 @@ def line(scenario: Scenario) -> str:
     return term({key: known[key] for key in ("name", "top", "script")})
 
 
+def digest() -> str:
+    """Return a fingerprint of all that is played: another one needs a new recording."""
+    return hashlib.sha256("".join(map(line, SCENARIOS)).encode()).hexdigest()
+
+
 def play(folder: Path) -> dict[str, Any]:
     """Play every scenario once; return the logs of their steps by name."""
     table, output = folder / "scenarios.term", folder / "output.json"
@@ -92,7 +98,7 @@ def main() -> None:
         + "\n  ]"
         for name, steps in first.items()
     )
-    head = f'{{\n"otp": "{version}",\n"recorded": {{\n'
+    head = f'{{\n"otp": "{version}",\n"played": "{digest()}",\n"recorded": {{\n'
     RECORDED.write_text(head + ",\n".join(lines) + "\n}}\n")
     print(f"{len(first)} scenarios on OTP {version}: {RECORDED}")
 
