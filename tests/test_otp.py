@@ -19,9 +19,9 @@ import attrs
 import pytest
 import trio
 
-from tests.otp.record import RECORDED, digest
 from tests.otp.scenarios import SCENARIOS
 from tests.otp.table import Child, Family, Log, Scenario, Step
+from tests.otp.terms import RECORDED, digest
 from trio_actors import (
     Actor,
     ActorRef,
@@ -166,10 +166,11 @@ class Player:
     async def play(self) -> list[Log]:
         """Return the logs of all steps, up to the end of the top."""
         logs: list[Log] = []
+        steps: list[Step] = [["launch"], *self.scenario.script, ["shutdown"]]
         async with trio.open_nursery() as nursery:
             with self.world.events() as events:
                 nursery.start_soon(Seen(self.journal).watch, events)
-                for step in [["launch"], *self.scenario.script, ["shutdown"]]:
+                for step in steps:
                     await self.step(step)
                     await self.world.settled()
                     logs.append(self.journal.take())

@@ -5,25 +5,21 @@
 They are played three times: a recording that is not the same each time is refused.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, cast
-
-import attrs
+from typing import Any
 
 HERE = Path(__file__).parent
-RECORDED = HERE / "recorded.json"
 TIMES = 3
 
 # As a script, this file does not see the root of the repository.
 sys.path.insert(0, str(HERE.parent.parent))
 
 from tests.otp.scenarios import SCENARIOS  # noqa: E402
-from tests.otp.table import Scenario  # noqa: E402
+from tests.otp.terms import RECORDED, digest, line  # noqa: E402
 
 VERSION = """
 File = filename:join([code:root_dir(), "releases",
@@ -32,37 +28,6 @@ File = filename:join([code:root_dir(), "releases",
 io:put_chars(string:trim(Text)),
 init:stop().
 """
-
-
-def term(value: Any) -> str:
-    """Return *value* as an Erlang term; a string becomes an atom."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"'{value}'"
-        case None:
-            return "none"
-        case int() | float():
-            return str(value)
-        case list() | tuple():
-            return f"[{', '.join(map(term, cast('list[Any]', value)))}]"
-        case dict():
-            pairs = cast("dict[str, Any]", value).items()
-            return f"#{{{', '.join(f'{key} => {term(item)}' for key, item in pairs)}}}"
-        case _:
-            raise TypeError(f"{value!r} is no Erlang term")
-
-
-def line(scenario: Scenario) -> str:
-    """Return what the recorder has to know about *scenario*."""
-    known = attrs.asdict(scenario)
-    return term({key: known[key] for key in ("name", "top", "script")})
-
-
-def digest() -> str:
-    """Return a fingerprint of all that is played: another one needs a new recording."""
-    return hashlib.sha256("".join(map(line, SCENARIOS)).encode()).hexdigest()
 
 
 def play(folder: Path) -> dict[str, Any]:

@@ -148,6 +148,12 @@ ABNORMAL = (
     "where a transient supervisor that gave up counts as ended normally)."
 )
 
+NO_NESTED_SPEC = (
+    "a ChildSpec holds an actor; a supervisor below another is started by "
+    "spawn_supervisor() on its ref. If it cannot start, its spawner gets StartFailed, "
+    "and stops what it had started before."
+)
+
 NESTED = [
     Scenario(
         "nested: they start depth first and stop in reverse",
@@ -219,6 +225,21 @@ NESTED = [
         "nested: a supervisor that cannot start at first",
         Family((Child("a"), inner((Child("x"), Child("y", fails=(1,)))))),
         [],
+        Differs(
+            NO_NESTED_SPEC,
+            {
+                0: [
+                    ["start", "a"],
+                    ["start", "top"],
+                    ["start", "x"],
+                    ["start_failed", "y"],
+                    ["stop", "x", "shutdown"],
+                    ["start_failed", "sub"],
+                    ["stop", "a", "shutdown"],
+                    ["stop", "top", "shutdown"],
+                ]
+            },
+        ),
     ),
     Scenario(
         "nested: a supervisor whose restart fails is tried again",
