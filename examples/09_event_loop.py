@@ -24,7 +24,7 @@ class EventType(IntEnum):
     SYNC_REPLY = 4
 
     @classmethod
-    def _missing_(cls, _value: object) -> "EventType":
+    def _missing_(cls, value: object) -> "EventType":  # noqa: ARG003
         return cls.UNKNOWN
 
     def __str__(self) -> str:
@@ -84,11 +84,13 @@ async def main() -> None:
         print("failed:", (await loop.wait_stopped()).error)
 
         loop = await system.spawn(listen, mailbox=Mailbox(1024))
+        accepted = 0
         try:
-            for number in range(2000):
-                loop.tell_nowait(Event(EventType.SYNC_REPLY, number))
+            while True:
+                loop.tell_nowait(Event(EventType.SYNC_REPLY, accepted))
+                accepted += 1
         except MailboxFull:
-            print(f"full: after {number} events, nothing was blocked")
+            print(f"full: after {accepted} events, nothing was blocked")
 
 
 if __name__ == "__main__":

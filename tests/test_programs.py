@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -71,7 +71,8 @@ class Client:
 async def connect(nursery: trio.Nursery) -> Client:
     """Connect to the chat as a client does; wait for its greeting."""
     here, there = trio.testing.memory_stream_pair()
-    nursery.start_soon(chat.serve_client, there)
+    # Any stream will do; the program says which one it gets from ``serve_tcp``.
+    nursery.start_soon(chat.serve_client, cast("trio.SocketStream", there))
     client = Client(here)
     assert await client.hears() == "* choose a name: /nick NAME"
     return client

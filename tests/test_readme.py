@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -26,9 +27,8 @@ def programs() -> list[tuple[str, str | None]]:
 
 def execute(code: str, name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Run a program as a module of its own, in virtual time."""
-    run = trio.run
     clock = trio.testing.MockClock(autojump_threshold=0)
-    monkeypatch.setattr(trio, "run", lambda main: run(main, clock=clock))
+    monkeypatch.setattr(trio, "run", partial(trio.run, clock=clock))
     module = ModuleType(name)
     monkeypatch.setitem(sys.modules, name, module)
     exec(compile(code, f"{README}:{name}", "exec"), vars(module))
