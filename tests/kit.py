@@ -1,0 +1,177 @@
+"""What the tests of the core share: messages, actors, and systems opened by hand."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import attrs
+import trio
+import trio.testing
+
+from trio_actors import Actor, ActorSystem, Exit, Request, handler, open_actor_system
+
+T = TypeVar("T")
+
+
+# --- Messages ---------------------------------------------------------------
+
+
+@attrs.frozen
+class Add(Request[int]):
+    amount: int = 1
+
+
+@attrs.frozen
+class Get(Request[int]):
+    pass
+
+
+@attrs.frozen
+class Sleep(Request[int]):
+    seconds: float = 1.0
+
+
+@attrs.frozen
+class Boom(Request[int]):
+    error: BaseException = attrs.field(factory=lambda: ValueError("boom"))
+
+
+@attrs.frozen
+class Note:
+    text: str = ""
+
+
+# --- Actors -----------------------------------------------------------------
+
+
+class Counter(Actor[Add | Get | Boom]):
+    """Plain handlers and no hooks: it has no cancel scope."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.total = start
+
+    @handler
+    def add(self, message: Add) -> int:
+        self.total += message.amount
+        return self.total
+
+    @handler
+    def get(self, message: Get) -> int:
+        return self.total
+
+    @handler
+    def boom(self, message: Boom) -> int:
+        raise message.error
+
+
+class Worker(Actor[Add | Get | Sleep | Boom | Note]):
+    """Async handlers; it writes its hooks and notes into a log, with its name."""
+
+    def __init__(self, log: list[str] | None = None, name: str = "") -> None:
+        self.log: list[str] = [] if log is None else log
+        self.name = name
+        self.total = 0
+
+    async def started(self) -> None:
+        self.log.append(f"{self.name}+")
+
+    async def restarting(self, failure: Exception) -> None:
+        self.log.append(f"{self.name}~")
+
+    async def stopped(self, reason: Exit) -> None:
+        self.log.append(f"{self.name}-")
+
+    @handler
+    async def add(self, message: Add) -> int:
+        await trio.lowlevel.checkpoint()
+        self.total += message.amount
+        return self.total
+
+    @handler
+    def get(self, message: Get) -> int:
+        return self.total
+
+    @handler
+    async def sleep(self, message: Sleep) -> int:
+        await trio.sleep(message.seconds)
+        return self.total
+
+    @handler
+    async def boom(self, message: Boom) -> int:
+        await trio.lowlevel.checkpoint()
+        raise message.error
+
+    @handler
+    async def note(self, message: Note) -> None:
+        self.log.append(message.text)
+
+
+# --- Systems opened by hand -------------------------------------------------
+
+_opened: list[ActorSystem] = []
+
+
+class open_system(AbstractAsyncContextManager[ActorSystem, bool | None]):  # noqa: N801
+    """``open_actor_system("demo", ...)``, whose books ``run_main()`` checks."""
+
+    def __init__(self, **options: Any) -> None:
+        self._block = open_actor_system("demo", **options)
+
+    async def __aenter__(self) -> ActorSystem:
+        system = await self._block.__aenter__()
+        _opened.append(system)
+        return system
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._block.__aexit__(kind, error, traceback)
+
+
+class _Alive(trio.abc.Instrument):
+    """Knows the tasks that live."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[trio.lowlevel.Task, None] = {}
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.tasks[task] = None
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        del self.tasks[task]
+
+
+def check_books(system: ActorSystem) -> None:
+    """The conservation law (ORD-5), at any moment."""
+    books = dict(system.statistics())
+    accepted = books.pop("accepted")
+    assert accepted == sum(books.values()), f"{accepted} accepted, but {books}"
+
+
+def run_main(main: Callable[[], Awaitable[T]]) -> T:
+    """Run a test in virtual time; no task may be left, and the books must be right."""
+    alive = _Alive()
+    _opened.clear()
+
+    async def checked() -> T:
+        before = set(alive.tasks)
+        try:
+            with trio.fail_after(100_000):
+                return await main()
+        finally:
+            left = [task.name for task in alive.tasks if task not in before]
+            assert not left, f"tasks that outlived the test: {left}"
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    try:
+        return trio.run(checked, clock=clock, instruments=[alive])
+    finally:
+        for system in _opened:
+            check_books(system)
+            books = system.statistics()
+            held = {name: books[name] for name in ("queued", "stashed", "handling")}
+            assert not any(held.values()), f"after the end there are still {held}"
