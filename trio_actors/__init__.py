@@ -19,7 +19,7 @@
 # Every public name is exported here, and only here.
 
 from ._behavior import Actor as Actor
-from ._context import Context as Context, Inbox as Inbox
+from ._context import Context as Context
 from ._declare import handler as handler
 from ._errors import (
     ActorError as ActorError,
@@ -35,6 +35,7 @@ from ._errors import (
     StartFailed as StartFailed,
     UnhandledMessage as UnhandledMessage,
 )
+from ._inbox import Inbox as Inbox
 from ._mailbox import Mailbox as Mailbox
 from ._messages import (
     DeadLetter as DeadLetter,
@@ -44,6 +45,11 @@ from ._messages import (
     Terminated as Terminated,
     tagged as tagged,
 )
+from ._open import (
+    current_system as current_system,
+    open_actor_system as open_actor_system,
+)
+from ._pending import Pending as Pending, Reply as Reply
 from ._policy import (
     Backoff as Backoff,
     Directive as Directive,
@@ -51,15 +57,12 @@ from ._policy import (
     Supervision as Supervision,
 )
 from ._pools import PoolRef as PoolRef
-from ._ref import ActorRef as ActorRef, Pending as Pending, Reply as Reply
+from ._ref import ActorRef as ActorRef
 from ._registry import ServiceKey as ServiceKey
 from ._snapshot import Snapshot as Snapshot
-from ._spawner import ChildSpec as ChildSpec, SupervisorRef as SupervisorRef
-from ._system import (
-    ActorSystem as ActorSystem,
-    current_system as current_system,
-    open_actor_system as open_actor_system,
-)
+from ._spawner import ChildSpec as ChildSpec
+from ._supervisor_ref import SupervisorRef as SupervisorRef
+from ._system import ActorSystem as ActorSystem
 from ._topics import Subscription as Subscription, Topic as Topic
 
 __all__ = [

@@ -165,7 +165,6 @@ class Shape:
         return found
 
 
-
 def shape_of(cls: type[Actor[Any]]) -> Shape:
     """Return what is known of *cls*, found at its first spawn."""
     shape = cls.__dict__.get("__shape__")

@@ -9,7 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from random import Random
 from types import MappingProxyType
 from typing import (
@@ -23,27 +23,18 @@ from typing import (
     overload,
 )
 
-import outcome
-import trio
-from trio.lowlevel import (
-    cancel_shielded_checkpoint,
-    checkpoint,
-    current_task,
-    wait_task_rescheduled,
-)
-
 from ._behavior import Actor
-from ._cell import Cell, Watch, death_pact
+from ._cell import Cell
 from ._errors import show
-from ._mailbox import BATCH
+from ._halts import Watch, death_pact
 from ._messages import Request, Terminated
-from ._ref import ActorRef, Reply, _KeyFor, _RequestTo, _SourceOf
+from ._pending import Reply
+from ._ref import ActorRef, _KeyFor, _RequestTo, _SourceOf
 from ._registry import Nobody, ServiceKey
 from ._spawner import _Spawner
 from ._supervisor import Family, family_of
 from ._timers import FROM_MESSAGE, cancel_timer, set_timer
 from ._topics import Topic
-from ._turn import LAPSED
 
 if TYPE_CHECKING:
     from ._system import ActorSystem
@@ -322,98 +313,6 @@ class Context(_Spawner, Generic[M_contra]):
         self.cell.alive_at = self.cell.runtime.now()
 
 
-class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
-    """The context of a function actor: iterate over it to receive.
-
-    A request is answered with ``reply()`` before the next message is received. The
-    iteration ends when the actor is stopped. It is a checkpoint when it waits, and at
-    least each 64 messages.
-    """
-
-    __slots__ = ("_budget", "_receiving")
-
-    def __init__(self, cell: Cell) -> None:
-        super().__init__(cell)
-        self._budget = BATCH
-        self._receiving = False
-
-    def __aiter__(self) -> AsyncIterator[M_co]:
-        return self
-
-    async def __anext__(self) -> M_co:
-        try:
-            return await self._next()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-
-    async def receive(self) -> M_co:
-        """Wait for the next message. Always a checkpoint.
-
-        To be cancelled loses no message.
-
-        Raises:
-            trio.EndOfChannel: The actor is being stopped.
-            trio.BusyResourceError: Another task receives already.
-        """
-        await checkpoint()
-        message: M_co = await self._next()
-        return message
-
-    async def _next(self) -> Any:
-        if self._receiving:
-            raise trio.BusyResourceError("another task receives from this inbox")
-        cell = self.cell
-        cell.end_function_turn()
-        box = cell.box
-        while not cell.ends_receiving():
-            if box.waiting:
-                box.grant()
-            if not box.count:
-                await self._sleep()
-            elif not self._budget:
-                self._budget = BATCH
-                await checkpoint()
-            else:
-                self._budget -= 1
-                box.mark()
-                message = cell.next_for_function()
-                if message is not LAPSED:
-                    return message
-        await cancel_shielded_checkpoint()
-        raise trio.EndOfChannel
-
-    async def _sleep(self) -> None:
-        cell = self.cell
-        self._budget = BATCH
-        cell.signal()
-        self._receiving = True
-        cell.box.consumer = current_task()
-        try:
-            await wait_task_rescheduled(cell.box.abort_wait)
-        finally:
-            self._receiving = False
-
-    def reply(self, request: Request[R], value: R) -> None:
-        """Answer the request in hand; nothing happens if it was told, not asked.
-
-        Raises:
-            RuntimeError: The request is not in hand, or was answered.
-        """
-        pending = self.cell.take_over(request, "reply")
-        if pending is not None:
-            pending.settle(outcome.Value(value))
-
-    def fail(self, request: Request[Any], error: Exception) -> None:
-        """Raise *error* in the asker of the request in hand.
-
-        Raises:
-            RuntimeError: The request is not in hand, or was answered.
-        """
-        pending = self.cell.take_over(request, "fail")
-        if pending is not None:
-            pending.fail(error)
-
-
 def _cell_of(ref: ActorRef[Any], verb: str) -> Cell:
     if not isinstance(cast("object", ref), ActorRef) or isinstance(
         cast("object", ref.cell), Nobody
@@ -423,4 +322,3 @@ def _cell_of(ref: ActorRef[Any], verb: str) -> Cell:
             " system.find(key), or watch who has a key by system.subscribe(key)."
         )
     return ref.cell
-

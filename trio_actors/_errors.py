@@ -162,9 +162,7 @@ def add_crash_notes(
         events: Its last events, oldest first.
     """
     head = f"actor: {path}, incarnation {incarnation}"
-    if any(
-        note.startswith(head + "\n") for note in getattr(error, "__notes__", ())
-    ):
+    if any(note.startswith(head + "\n") for note in getattr(error, "__notes__", ())):
         return
     error.add_note(
         f"{head}\nwhile {doing}\nmailbox: {waiting} waiting"

@@ -15,7 +15,8 @@ import attrs
 
 from ._errors import show
 from ._messages import Carried, Terminated
-from ._ref import ActorRef, Pending
+from ._pending import Pending
+from ._ref import ActorRef
 
 _PLAIN = (
     type(None),

@@ -229,7 +229,7 @@ def check_child(
     )
     _check(
         auto_shutdown != "never",
-        f"{name} is significant, but its supervisor's auto_shutdown is \"never\"."
+        f'{name} is significant, but its supervisor\'s auto_shutdown is "never".'
         ' Write Supervision(auto_shutdown="any_significant") or "all_significant".',
     )
 

@@ -18,10 +18,13 @@ import attrs
 from trio.lowlevel import checkpoint
 
 from ._behavior import Actor, Recipe
-from ._cell import Cell, Halt, Options
+from ._cell import Cell
+from ._complaints import mailbox_full
 from ._errors import MailboxFull
+from ._halts import Halt, Options
+from ._pending import Pending, waiting_for
 from ._policy import Supervision
-from ._ref import ActorRef, Pending, mailbox_full, waiting_for
+from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing
 from ._supervisor import Family, family_of
 
@@ -151,9 +154,7 @@ async def open_pool(
     pool = Pool(recipe, options, size)
     label = f"{recipe.label}-pool"
     rules: Supervision = attrs.evolve(family.supervision, auto_shutdown="never")
-    own = Options(
-        shutdown=math.inf, supervision=rules, significant=options.significant
-    )
+    own = Options(shutdown=math.inf, supervision=rules, significant=options.significant)
     options.significant = False
     cell = family.adopt(Recipe(PoolActor, (pool,), label=label), name, own)
     pool.router = Router(routing, cell.runtime.random(cell.path))

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 import attrs
 
+from ._complaints import error_for
 from ._errors import MailboxFull, NameTaken, show
 from ._messages import DeadReason, Exit
-from ._ref import ActorRef, Pending, error_for
+from ._pending import Pending
+from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, check_routing
 from ._topics import Feed
 

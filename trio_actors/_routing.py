@@ -23,7 +23,8 @@ from trio.lowlevel import (
 )
 
 from ._errors import MailboxFull
-from ._ref import CURRENT, ActorRef, Pending, Race, _RequestTo
+from ._pending import CURRENT, Pending, Race
+from ._ref import ActorRef, _RequestTo
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")

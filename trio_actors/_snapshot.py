@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast, final
 import attrs
 
 from ._cell import Cell
-from ._ref import Pending
+from ._pending import Pending
 
 if TYPE_CHECKING:
     from ._supervisor import Family

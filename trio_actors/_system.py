@@ -1,73 +1,56 @@
-"""open_actor_system: the root of the tree, and the way out of it.
+"""The actor system: the root of the tree, what finds and tells of its actors, its end.
 
 Rules of this file:
 
-* The tree lives in a task of its own, shielded, in a nursery of the caller's task: the
-  body of the block stays cancellable, and leaving it stops the tree in order.
 * On the way out: doors, settle, ordered stop, kill; all under one clock.
-* What left the tree is raised once, at the very end, as a strict group; only a lone
-  ``Cancelled`` is raised bare.
+* A failure that leaves the tree is kept once.
 """
 
 from __future__ import annotations
 
 import contextvars
 import logging
-import signal
-import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from random import Random
-from types import TracebackType
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._behavior import Recipe
-from ._cell import Cell, Halt, Options
-from ._context import Context, Inbox
-from ._errors import NoSystem
-from ._guard import make_guard
+from ._cell import Cell
+from ._context import Context
+from ._family import not_open, settle, walk
+from ._halts import Halt, Options
 from ._heartbeat import watch_heart
+from ._inbox import Inbox
 from ._letters import Letters
-from ._mailbox import Door, Mailbox, guarded_box
+from ._mailbox import Door, Mailbox
 from ._messages import DeadLetter, DeadReason, Event
+from ._pending import CURRENT
 from ._policy import Supervision
 from ._pools import PoolRef, open_pool
-from ._ref import CURRENT, ActorRef
+from ._ref import ActorRef
 from ._registry import Registry, ServiceKey
 from ._routing import Routing
 from ._runtime import Runtime
 from ._snapshot import Snapshot, snapshot_of_all
-from ._spawner import _Spawner
-from ._supervisor import Family, not_open, settle, walk
+from ._spawner import ChildSpec, _Spawner
+from ._supervisor import Family
+from ._supervisor_ref import SupervisorRef, open_supervisor
 from ._timers import cancel_timers
 from ._topics import DEFAULT_BUFFER, Feed, Subscription, Topic, Topics
-from ._watchdog import Watchdog
 
 M = TypeVar("M")
 T = TypeVar("T")
 
 log = logging.getLogger("trio_actors")
 
-_SYSTEM: ContextVar[ActorSystem | None] = ContextVar("trio_actors_system", default=None)
+SYSTEM: ContextVar[ActorSystem | None] = ContextVar("trio_actors_system", default=None)
 
 COUNTERS = ("accepted", "handled", "failed", "abandoned", "expired", "dead_lettered")
-
-
-class _Journal(Protocol):
-    """What ``trio_actors.persistence`` gives to a system."""
-
-    def __open_journal__(self) -> AbstractAsyncContextManager[object]: ...
-
-
-class _Cluster(Protocol):
-    """What ``trio_actors.cluster`` gives to a system."""
-
-    def __open_cluster__(self) -> AbstractAsyncContextManager[object]: ...
 
 
 class ActorSystem(_Spawner):
@@ -96,7 +79,7 @@ class ActorSystem(_Spawner):
         self._random: Random | None = None
         self._token = trio.lowlevel.current_trio_token()
         self._context = contextvars.copy_context()
-        self._context.run(_SYSTEM.set, self)
+        self._context.run(SYSTEM.set, self)
         self._context.run(CURRENT.set, None)
 
     @property
@@ -112,7 +95,9 @@ class ActorSystem(_Spawner):
         return self._random
 
     def __repr__(self) -> str:
-        return f"<ActorSystem {self._name!r}, {len(self.root.children)} actors at the top>"
+        return (
+            f"<ActorSystem {self._name!r}, {len(self.root.children)} actors at the top>"
+        )
 
     # --- Finding ---
 
@@ -233,6 +218,26 @@ class ActorSystem(_Spawner):
         if self.ended or (self.leaving and CURRENT.get() is None):
             raise not_open("", "actor")
         return self.root
+
+    async def open_supervisor(
+        self,
+        family: Family,
+        children: tuple[ChildSpec[Any], ...],
+        name: str | None,
+        *,
+        dynamic: bool,
+        max_children: int | None,
+        options: Options,
+    ) -> SupervisorRef:
+        """Start a supervisor; for ``spawn_supervisor()``, in a lower layer."""
+        return await open_supervisor(
+            family,
+            children,
+            name,
+            dynamic=dynamic,
+            max_children=max_children,
+            options=options,
+        )
 
     async def open_pool(
         self,
@@ -372,189 +377,3 @@ class ActorSystem(_Spawner):
         self.topics.end()
         self.event_feed.end()
         self.letters.end()
-
-
-class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
-    """The block of a system. A class, so that Ctrl-C cannot tear its ends apart."""
-
-    def __init__(
-        self,
-        make: Callable[[], ActorSystem],
-        *,
-        signals: bool = False,
-        parts: Sequence[AbstractAsyncContextManager[object]] = (),
-    ) -> None:
-        self._make = make
-        self._signals = signals
-        self._parts = parts  # of journal and cluster
-        self._stack = AsyncExitStack()
-
-    @enable_ki_protection
-    async def __aenter__(self) -> ActorSystem:
-        if self._signals and threading.current_thread() is not threading.main_thread():
-            raise RuntimeError(
-                "signals=True works in the main thread only: leave it away here, and"
-                " call system.stop() when a signal comes."
-            )
-        system = self._system = self._make()
-        system.runtime.open()
-        for part in self._parts:
-            await self._stack.enter_async_context(part)
-        self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
-        nursery.start_soon(system.tree, name=f"trio_actors {system.name}")
-        if self._signals:
-            await nursery.start(_obey_signals, system)
-        self._watchdog = None
-        if not system.runtime.is_test_clock:
-            self._watchdog = Watchdog(Cell.run.__code__)
-            self._watchdog.start()
-        self._nursery = nursery
-        self._var = _SYSTEM.set(system)
-        system.body.__enter__()
-        return system
-
-    @enable_ki_protection
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        system = self._system
-        left = _leave_scope(system.body, error)
-        _SYSTEM.reset(self._var)
-        try:
-            await system.leave(orderly=left is None)
-        except trio.Cancelled as cancelled:
-            left = cancelled
-        except KeyboardInterrupt as interrupt:
-            system.add_failures([interrupt])
-        await system.wait_closed()
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(None, None, None)
-        await self._stack.aclose()
-        return self._raise(left, error)
-
-    def _raise(self, left: BaseException | None, error: BaseException | None) -> bool:
-        failures = self._system.failures
-        if left is None and not failures:
-            return True
-        if isinstance(left, trio.Cancelled) and not failures:
-            if left is error:
-                return False
-            raise left
-        every = failures if left is None else [*failures, left]
-        raise BaseExceptionGroup(f"actor system {self._system.name!r}", every) from None
-
-
-def _leave_scope(
-    scope: trio.CancelScope, error: BaseException | None
-) -> BaseException | None:
-    """Leave the body's scope; return what it did not take out."""
-    try:
-        taken = scope.__exit__(
-            type(error) if error is not None else None,
-            error,
-            error.__traceback__ if error is not None else None,
-        )
-    except BaseException as rest:
-        return rest
-    return None if taken else error
-
-
-async def _obey_signals(
-    system: ActorSystem, *, task_status: trio.TaskStatus[None]
-) -> None:
-    """Stop in order at the first signal, kill at the second."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("%s: stopping %r", signal.Signals(number).name, system.name)
-            if system.closing:
-                system.root.close(Halt.KILL)
-            system.stop()
-
-
-def open_actor_system(
-    name: str,
-    *,
-    supervision: Supervision = Supervision(),  # noqa: B008  # frozen
-    shutdown: float = 5.0,
-    signals: bool = False,
-    propagate: Sequence[ContextVar[Any]] = (),
-    check_messages: bool = False,
-    seed: int | None = None,
-    journal: _Journal | None = None,
-    cluster: _Cluster | None = None,
-) -> AbstractAsyncContextManager[ActorSystem]:
-    """Open a system; leaving the block lets it settle, then stops it in order.
-
-    On the way out messages from outside of the tree are refused and timers stop;
-    messages between actors flow until all is idle, at the latest until half of
-    *shutdown*; then all are stopped in reverse start order. A block that is cancelled,
-    or left by an exception, stops at once. What nobody answered for is raised at the
-    end, as an ``ExceptionGroup``.
-
-    Args:
-        name: The first part of every path in a cluster.
-        supervision: How the actors at the top are supervised; restarts are counted
-            for each of them.
-        shutdown: Seconds, for the whole tree, to settle and stop in order when the
-            block is left or cancelled; what is left then is killed and named.
-        signals: Stop in order on SIGTERM and SIGINT, kill on the second; main thread
-            only.
-        propagate: Context variables whose values travel with a message.
-        check_messages: Refuse messages that are not immutable, with a TypeError in
-            the sender; for tests and development.
-        seed: The seed of ``system.random``; different each time if None.
-        journal: Where event-sourced actors write.
-        cluster: The nodes this system is one of.
-
-    Returns:
-        A context manager that gives the system. Entering and leaving are checkpoints;
-        leaving is shielded, bounded by *shutdown*.
-
-    Raises:
-        RuntimeError: ``signals=True`` outside of the main thread.
-    """
-    if not isinstance(name, str) or not name or "/" in name:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"{name!r} is no name for a system: write a text, no slash.")
-    if not shutdown >= 0:
-        raise ValueError(f"shutdown is seconds from 0, not {shutdown!r}.")
-
-    def make() -> ActorSystem:
-        runtime = Runtime(seed)
-        if propagate or check_messages:
-            guard = make_guard(propagate, check_messages=check_messages)
-            runtime.box_type = guarded_box(guard)
-        return ActorSystem(name, supervision, shutdown, runtime)
-
-    parts: list[AbstractAsyncContextManager[object]] = []
-    if journal is not None:
-        parts.append(journal.__open_journal__())
-    if cluster is not None:
-        parts.append(cluster.__open_cluster__())
-    return SystemBlock(make, signals=signals, parts=parts)
-
-
-def current_system() -> ActorSystem:
-    """Return the system of this task.
-
-    Raises:
-        NoSystem: The task runs outside of a system, or its system has ended.
-    """
-    system = _SYSTEM.get()
-    if system is None or system.ended:
-        what = "there is no actor system here" if system is None else (
-            f"the actor system {system.name!r} has ended"
-        )
-        raise NoSystem(
-            f"{what}. Call this inside of\n"
-            "    async with open_actor_system(...) as system: ...\n"
-            "or from an actor, or from a task that was started there."
-        )
-    return system
-

@@ -7,10 +7,11 @@ from typing import Any, Generic, TypeVar, cast, final
 
 import outcome
 
-from .._context import Inbox
 from .._errors import show
+from .._inbox import Inbox
 from .._messages import Request
-from .._ref import ActorRef, Pending
+from .._pending import Pending
+from .._ref import ActorRef
 from .._system import ActorSystem
 from ._world import World
 

@@ -23,12 +23,14 @@ import trio
 import trio._core._run as trio_run
 from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
 
+from .._family import walk
 from .._messages import DeadLetter, DeadReason
+from .._open import SystemBlock
+from .._pending import CURRENT
 from .._policy import Supervision
-from .._ref import CURRENT, ActorRef
+from .._ref import ActorRef
 from .._runtime import Alarm, Runtime
-from .._supervisor import walk
-from .._system import ActorSystem, SystemBlock
+from .._system import ActorSystem
 from ._clock import WorldClock
 
 T = TypeVar("T")
@@ -286,7 +288,10 @@ class World(ActorSystem):
         for holds, _ in self._hopes:
             raise AssertionError(f"{_name(holds)} was not true at the end of the test")
         if self._untaken:
-            lines = [f"  {one.reason}: {one.message!r} to {one.to.path}" for one in self._untaken]
+            lines = [
+                f"  {one.reason}: {one.message!r} to {one.to.path}"
+                for one in self._untaken
+            ]
             raise AssertionError(
                 "dead letters that nobody took (world.dead() takes them):\n"
                 + "\n".join(lines)
@@ -314,7 +319,9 @@ def _name(holds: Callable[[], bool]) -> str:
 
 @asynccontextmanager
 async def open_world(
-    *, seed: int = 0, supervision: Supervision = Supervision()  # noqa: B008  # frozen
+    *,
+    seed: int = 0,
+    supervision: Supervision = Supervision(),  # noqa: B008  # frozen
 ) -> AsyncGenerator[World, None]:
     """Open a world on the clock of this run, which must be a `WorldClock`."""
     clock = trio.lowlevel.current_clock()
@@ -356,18 +363,21 @@ def _all_tasks() -> Iterator[Task]:
 
 
 class _InOrder(random.Random):
-    """Leaves the batches of trio as they were sorted."""
+    """Lets trio run the tasks of a batch in the order in which they were woken.
 
-    def shuffle(self, x: Any) -> None:
-        x.reverse()  # trio takes the tasks of a batch from its end
+    trio takes a batch from its end, and turns it around first if this is below 0.5.
+    """
+
+    def random(self) -> float:
+        return 0.0
 
 
 @contextmanager
 def in_order() -> Iterator[None]:
-    """Let trio run tasks in the order of their creation, always."""
+    """Let trio run tasks in the order in which they were woken: that of sending."""
     run = cast("Any", trio_run)
     before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
-    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), True
+    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), False
     try:
         yield
     finally:

@@ -1,0 +1,212 @@
+"""The end of an incarnation, and of an actor.
+
+Rules of this file:
+
+* Children first, then the actor's own goodbye, then the rest of its mailbox, then its
+  parent, then its watchers (LIFE-6).
+* A hook is shielded and bounded by the actor's ``shutdown``; what it raises is a failure
+  that never hides the first one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Literal
+
+import trio
+
+from ._behavior import overrides
+from ._errors import add_crash_notes, cut_own_frames, show
+from ._halts import Halt, death_pact, failed_exit
+from ._hand import STASHED
+from ._incarnation import Incarnation
+from ._mailbox import Door
+from ._messages import DeadReason, Exit
+from ._timers import cancel_timers
+
+log = logging.getLogger("trio_actors")
+
+
+class Ending(Incarnation):
+    """The part of a cell that ends."""
+
+    __slots__ = ()
+
+    # --- Reports ---
+
+    def _annotate(self, failure: BaseException) -> None:
+        add_crash_notes(
+            failure,
+            path=self.path,
+            incarnation=self.incarnation,
+            doing=self.doing(),
+            waiting=self.box.count,
+            events=self.last_events(),
+        )
+
+    def doing(self) -> str:
+        """Say what it does, for reports."""
+        hand = [
+            show(message)
+            + (f" from {one.asker.path}" if one is not None and one.asker else "")
+            for one, message in self._in_hand()
+        ]
+        if hand:
+            return f"handling {', '.join(hand[:3])}" + " ..." * (len(hand) > 3)
+        if self.current is STASHED:
+            return "handling a message that it stashed"
+        return "starting" if self.phase in ("starting", "restarting") else "idle"
+
+    def report(self, failure: BaseException) -> None:
+        """Say that it failed: an event, a line in the log, and at the end the group."""
+        self.announce("failed", failure)
+        log.error("%s failed: %r", self.path, failure, exc_info=failure)
+        if isinstance(failure, Exception):
+            self.family.collect(failure)
+
+    # --- Incarnations ---
+
+    async def _end_incarnation(
+        self, hook: Literal["restarting", "stopped"], why: object
+    ) -> BaseException | None:
+        """Take the old incarnation down; return what its hook raised."""
+        was_up = self.phase == "running"
+        self.phase = "restarting"
+        self.between = True
+        cancel_timers(self)
+        await self._close_children(Halt.STOP)
+        trouble = await self._call_hook(hook, why) if was_up else None
+        if was_up:
+            self.previous = self.instance
+        failure = why if isinstance(why, BaseException) else "ended"
+        self.fail_owed(failure)
+        self.unstash()
+        return trouble
+
+    async def _close_children(self, halt: Halt) -> None:
+        family = self.under
+        if family is not None:
+            family.close(Halt.KILL if self.halt is Halt.KILL else halt)
+            await family.wait_closed()
+            for failure in family.failures:
+                self.add_extra(failure)
+            self.under = None
+
+    async def _call_hook(self, hook: str, argument: object) -> BaseException | None:
+        """Run a hook of what is left of the instance; return what it raised.
+
+        Where the actor has become something else, that runs its hook first.
+        """
+        if self.instance is None:
+            return None
+        error: BaseException | None = None
+        for one in [*reversed(self.became or ()), self.instance]:
+            if overrides(one, hook):
+                found = await self._call_bounded(hook, getattr(one, hook)(argument))
+                if found is not None and error is not None:
+                    self.add_extra(found)
+                error = error or found
+        return error
+
+    async def _call_bounded(
+        self, hook: str, work: Awaitable[None]
+    ) -> BaseException | None:
+        seconds = self.options.shutdown
+        deadline = self.runtime.now() + seconds
+        error: BaseException | None = None
+        try:
+            with trio.CancelScope(shield=True, deadline=deadline) as scope:
+                self._hook_scope = scope
+                if self.halt is Halt.KILL:
+                    scope.cancel()
+                await work
+            if scope.cancelled_caught and self.halt is not Halt.KILL:
+                log.warning(
+                    "%s() of %s took longer than its %g seconds and was cancelled",
+                    hook,
+                    self.path,
+                    seconds,
+                )
+        except trio.Cancelled:
+            raise
+        except Exception as caught:
+            error = caught
+        except BaseException as caught:
+            error = self._fatal(caught)
+        finally:
+            self._hook_scope = None
+            if self.asked is not None:
+                self.abandon_asked()
+        if error is not None:
+            cut_own_frames(error)
+            self._annotate(error)
+        return error
+
+    # --- The end ---
+
+    async def _clean_up(self, exit: Exit) -> Exit:
+        """Children first, then the actor's own goodbye (LIFE-6)."""
+        was_up = self.phase == "running"
+        self.enter("stopping")
+        self.between = True
+        self.box.shut(Door.CLOSED, self.box.refusal)
+        cancel_timers(self)
+        if self._deadline is None and exit.kind not in ("killed", "shutdown"):
+            self._set_deadline()
+        await self._close_children(Halt.KILL if exit.kind == "killed" else Halt.STOP)
+        if was_up and self.halt is not Halt.KILL:
+            error = await self._call_hook("stopped", exit)
+            if error is not None:
+                self.report(error)
+                if exit.error is None:
+                    exit = failed_exit(error, self.detail)
+                else:
+                    self.add_extra(error)
+        if self.halt is Halt.KILL and exit.is_normal:
+            exit = Exit("killed", exit.error, self.detail)
+        return exit
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _finish(self, exit: Exit) -> None:
+        """The last step: nothing of it is left, and everybody is told."""
+        self.exit = exit
+        self._cancel_deadline()
+        self.box.shut(Door.CLOSED, self.box.refusal)
+        if self.current is not None:
+            self.fail_turn("was killed")
+        reason: DeadReason = (
+            "start_failed" if exit.kind == "start_failed" else "stopped"
+        )
+        self.bury_all(reason)
+        self.fail_owed(exit.error or "ended")
+        self.system.forget(self)
+        self.family.remove(self)  # the name is free before anybody is told
+        self.runtime.touch("watch", self.path)
+        self.enter("stopped")
+        self.announce("stopped", exit.error)
+        self._tell_watchers()
+        self._tell_links(exit)
+        self.instance = self.behavior = self.previous = self.became = None
+        self.family.ended(self, exit)
+
+    def _tell_watchers(self) -> None:
+        for target, watch in (self.watching or {}).items():
+            if target.watchers is not None:
+                target.watchers.pop(watch, None)
+        self.watching = None
+        for watch in self.watchers or ():
+            watch.watcher.box.put_signal(watch)
+        self.watchers = None
+
+    def _tell_links(self, exit: Exit) -> None:
+        for other in self.links or ():
+            if other.links is not None:
+                other.links.pop(self, None)
+            if not exit.is_normal and not self.system.closing:
+                other.fail(death_pact(self))
+        self.links = None

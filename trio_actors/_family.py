@@ -1,0 +1,321 @@
+"""The children and inner tasks of one actor: how they come to be.
+
+Rules of this file:
+
+* `adopt` is synchronous: the name and the place in the start order are taken at once.
+* Nothing is raised into the nursery of a family: a failure ends its actor in order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+from trio.lowlevel import (
+    ParkingLot,
+    disable_ki_protection,
+    enable_ki_protection,
+)
+
+from ._behavior import Recipe
+from ._cell import Cell
+from ._errors import ActorStopped, NameTaken, StartFailed
+from ._halts import Halt, Options, split_cancelled
+from ._mailbox import Door
+from ._messages import DeadReason, Exit
+from ._pending import CURRENT, waiting_for
+from ._policy import Pauses, RestartWindow, Supervision, check_child
+
+if TYPE_CHECKING:
+    from ._supervisor import Family
+    from ._system import ActorSystem
+
+
+class InnerTask:
+    """A task beside the handlers of an actor."""
+
+    __slots__ = ("args", "fn", "scope")
+
+    def __init__(
+        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.scope = trio.CancelScope()
+
+
+class Spec:
+    """What a supervisor keeps of a child, to start it again after its end."""
+
+    __slots__ = ("name", "options", "recipe")
+
+    def __init__(self, name: str, recipe: Recipe, options: Options) -> None:
+        self.name = name
+        self.recipe = recipe
+        self.options = options
+
+
+class Growing:
+    """The part of a family that starts children and inner tasks."""
+
+    def __init__(
+        self,
+        owner: Cell | None,
+        system: ActorSystem,
+        supervision: Supervision,
+    ) -> None:
+        self.owner = owner
+        self.system = system
+        self.runtime = system.runtime
+        self.path = owner.path if owner is not None else ""
+        self.supervision = supervision
+        self.children: dict[str, Cell] = {}
+        self.specs: dict[str, Spec] | None = None  # only a supervisor keeps them
+        self.is_dynamic = False
+        self.max_children = math.inf
+        self.closing = Halt.NONE
+        self.done = False
+        self.failures: list[BaseException] = []  # of children, while it closes
+        self.slit: DeadReason | None = None  # set: children are born with shut doors
+        self.changed: Callable[[], None] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._waiting: list[Callable[[], None]] = []  # until there is a nursery
+        self._tasks: dict[InnerTask, None] = {}
+        self._sweeps: deque[Cell] = deque()
+        self._lot = ParkingLot()
+        self._work_scope: trio.CancelScope | None = None
+        self._named = 0
+        self._window = RestartWindow(supervision)
+        self._windows: dict[str, RestartWindow] = {}
+        self._pauses: dict[str, Pauses] = {}
+
+    def make_context(self, cell: Cell) -> Any:
+        """Make what an actor's user calls, which is in a higher layer."""
+        return self.system.make_context(cell)
+
+    # --- Growing ---
+
+    def adopt(self, recipe: Recipe, name: str | None, options: Options) -> Cell:
+        """Make a child and let it start; its name and place are taken at once."""
+        self._check_open(name)
+        name = self._name_for(recipe, name)
+        auto = self.supervision.auto_shutdown
+        check_child(
+            f"{self.path}/{name}",
+            options.restart,
+            significant=options.significant,
+            auto_shutdown=auto,
+        )
+        if not options.shutdown >= 0:
+            raise ValueError(
+                f"{self.path}/{name}: shutdown is seconds from 0 or math.inf, not"
+                f" {options.shutdown!r}."
+            )
+        if self.specs is not None:
+            self.specs[name] = Spec(name, recipe, options)
+        return self._make(name, recipe, options)
+
+    def _make(self, name: str, recipe: Recipe, options: Options) -> Cell:
+        cell = self.children[name] = Cell(self, name, recipe, options)
+        if self.slit is not None:
+            cell.box.shut(Door.INSIDE, self.slit)
+        self.runtime.touch("spawn", self.path)
+        context = self.system.fresh_context()
+        self._start(lambda: context.run(self._start_in_nursery, cell.run, cell.path))
+        if options.heartbeat is not None:
+            self.system.watch_heart(cell)
+        if self.changed is not None:
+            self.changed()
+        return cell
+
+    def _check_open(self, name: str | None) -> None:
+        final = (Halt.RETURN, Halt.STOP, Halt.KILL)
+        if self.closing or (self.owner is not None and self.owner.halt in final):
+            raise not_open(self.path, f"child {name or ''!r}")
+        if len(self.children) >= self.max_children:
+            raise ValueError(
+                f"{self.path} has {len(self.children)} children, as many as its"
+                " max_children. Wait until one has stopped, or allow more."
+            )
+
+    def _name_for(self, recipe: Recipe, name: str | None) -> str:
+        taken = self.children if self.specs is None else self.specs
+        if name is None:
+            while name is None or name in taken:
+                self._named += 1
+                name = f"{recipe.label}-{self._named}"
+            return name
+        given: object = name
+        if not isinstance(given, str) or not name or "/" in name:
+            raise ValueError(
+                f"{name!r} is no name for an actor. Write a text without a slash."
+            )
+        if name in self.children:
+            raise NameTaken(
+                f"{self.path}/{name} is already there. Choose another name, leave it"
+                " away, or wait_stopped() for the old one."
+            )
+        if name in taken:
+            raise NameTaken(
+                f"{self.path}/{name} has stopped, but its spec is kept. Start it again"
+                " by restart_child(), or forget it by delete_child()."
+            )
+        return name
+
+    async def spawn(self, recipe: Recipe, name: str | None, options: Options) -> Cell:
+        """Make a child and wait until it has started."""
+        cell = self.adopt(recipe, name, options)
+        try:
+            await self.wait_started(cell)
+        except BaseException:
+            if self.specs is not None and not cell.was_started:
+                self.specs.pop(cell.name, None)
+            raise
+        return cell
+
+    async def start_again(self, name: str) -> None:
+        """Start a child that has ended from its spec; a failure keeps the spec."""
+        assert self.specs is not None
+        self._check_open(name)
+        spec = self.specs[name]
+        await self.wait_started(self._make(name, spec.recipe, spec.options))
+
+    async def wait_started(self, cell: Cell) -> None:
+        """Wait for the first start of a child.
+
+        Raises:
+            StartFailed: From what it raised.
+        """
+        cell.awaited = True
+        try:
+            with waiting_for(cell):
+                await cell.until(lambda: cell.was_started or cell.phase == "stopped")
+        except BaseException:
+            # As nursery.start() does: no half-started child is left behind.
+            cell.request(Halt.KILL)
+            with trio.CancelScope(shield=True):
+                await cell.wait_ended()
+            raise
+        finally:
+            cell.awaited = False
+        if cell.failed_start:
+            await cell.wait_ended()
+        if cell.failed_start or not cell.was_started:
+            raise start_failed(cell)
+
+    # --- Tasks ---
+
+    def _start(self, start: Callable[[], object]) -> None:
+        if self._nursery is None:
+            self._waiting.append(cast("Callable[[], None]", start))
+        else:
+            start()
+
+    def _start_in_nursery(
+        self, fn: Callable[..., Awaitable[object]], name: str
+    ) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(fn, name=name)
+
+    def host(self, family: Family) -> None:
+        """Start the task of a child's own family, beside the child."""
+        context = self.system.fresh_context()
+        name = f"{family.path}/*"
+        self._start(lambda: context.run(self._start_in_nursery, family.run, name))
+
+    def start_task(
+        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        """Run an inner task: its failure is the owner's, its end the incarnation's."""
+        if self.closing:
+            raise not_open(self.path, "task")
+        inner = InnerTask(fn, args)
+        self._tasks[inner] = None
+        # As in trio, a task has the context of who starts it; but it acts as the actor.
+        context = copy_context()
+        context.run(CURRENT.set, self.owner)
+        name = f"{self.path}:{getattr(fn, '__qualname__', fn)}"
+
+        async def guarded() -> None:
+            await self._guard(inner)
+
+        self._start(lambda: context.run(self._start_in_nursery, guarded, name))
+
+    @enable_ki_protection
+    async def _guard(self, inner: InnerTask) -> None:
+        try:
+            with inner.scope:
+                await _unprotected(inner)
+        except Exception as error:
+            self._task_failed(error)
+        except BaseException as error:
+            cancelled, rest = split_cancelled(error)
+            if rest is not None:
+                self.system.fail(rest)
+            if cancelled is not None:
+                raise cancelled from None
+        finally:
+            self._tasks.pop(inner, None)
+
+    def _task_failed(self, error: Exception) -> None:
+        owner = self.owner
+        assert owner is not None
+        if self.closing:
+            owner.report(error)
+            owner.add_extra(error)
+        else:
+            owner.fail(error)
+
+
+async def settle(cells: Callable[[], Iterable[Cell]]) -> None:
+    """Wait until all *cells* are idle at the same moment."""
+    waited = True
+    while waited:
+        waited = False
+        for cell in cells():
+            if not cell.is_idle:
+                waited = True
+                await cell.until(lambda cell=cell: cell.is_idle)
+
+
+def walk(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """Iterate over *cells* and all below them, parents first."""
+    left = list(reversed(list(cells)))
+    while left:
+        cell = left.pop()
+        yield cell
+        if cell.under is not None:
+            left.extend(reversed(cell.under.in_order()))
+
+
+def not_open(path: str, what: str) -> ActorStopped:
+    """Make the error for a spawn in an actor that is about to end."""
+    return ActorStopped(
+        f"{path or 'the system'} is stopping or being restarted: no {what} can be"
+        " started in it. Start it from started(), or before.",
+        path=path,
+        reason=Exit("shutdown"),
+        message=None,
+    )
+
+
+def start_failed(cell: Cell) -> StartFailed:
+    """Make the error of a spawner whose child did not start."""
+    exit = cast("Exit", cell.exit)
+    error = StartFailed(
+        f"{cell.path} did not start"
+        + (f": {exit.error!r}" if exit.error is not None else f" ({exit.kind})")
+        + ". The cause is what its __init__ or started() raised."
+    )
+    error.__cause__ = exit.error
+    return error
+
+
+@disable_ki_protection
+async def _unprotected(inner: InnerTask) -> None:
+    """Run an inner task so that Ctrl-C reaches it."""
+    await inner.fn(*inner.args)

@@ -1,0 +1,310 @@
+"""What an actor has in hand, owes, and has put aside; and the books of its messages.
+
+Rules of this file:
+
+* What is in hand is in `current`; whoever asked is in `owes` until the answer is given,
+  deferred, forwarded or stashed.
+* Every message that was accepted ends in exactly one counter: that is the conservation
+  law. A turn that ends well is `handled`; stashing takes that back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, cast
+
+from ._behavior import Actor, Shape
+from ._complaints import error_for, mailbox_full
+from ._errors import AskDeadlock, MailboxFull, show
+from ._mailbox import Box
+from ._messages import Carried, DeadReason, Signal
+from ._pending import Pending, check_deadlock
+from ._ref import ActorRef
+from ._topics import Feed
+
+if TYPE_CHECKING:
+    from trio.lowlevel import Task
+
+    from ._cell import Cell
+    from ._runtime import Runtime
+    from ._system import ActorSystem
+
+LAPSED: Any = object()
+"""In place of a message that needs no handling any more."""
+STASHED: Any = object()
+"""In hand when the message in hand was stashed."""
+RING = 16
+"""How many events an actor remembers (ten are shown); a power of two for the mask."""
+
+NO_FAST: dict[type, Any] = {}
+
+
+class Hand:
+    """The part of a cell that knows what became of each message."""
+
+    __slots__ = (
+        "_noted",
+        "_recent",
+        "abandoned",
+        "asked",
+        "attention",
+        "batching",
+        "behavior",
+        "box",
+        "busy_since",
+        "carried",
+        "current",
+        "dead",
+        "expired",
+        "failed",
+        "handled",
+        "owed",
+        "owes",
+        "path",
+        "ref",
+        "runtime",
+        "sabotage",
+        "shape",
+        "stash",
+        "system",
+        "task",
+        "tracer",
+        "uid",
+    )
+
+    box: Box
+    path: str
+    ref: ActorRef[Any]
+    runtime: Runtime
+    system: ActorSystem
+    uid: int
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.behavior: Actor[Any] | None = None  # whose handlers are called
+        self.shape: Shape | None = None
+        self.current: Any = None
+        self.owes: Pending[Any] | list[Pending[Any]] | None = None
+        self.owed: list[Pending[Any]] | None = None  # deferred, not answered yet
+        self.asked: list[Pending[Any]] | None = None  # what this turn has asked
+        self.stash: list[Any] | None = None
+        self.carried: list[tuple[Any, Token[Any]]] | None = None
+        self.handled = self.failed = self.abandoned = self.expired = self.dead = 0
+        self.batching = False  # in a batch of plain handlers: `handled` lags behind
+        self.attention = False  # the loop has to look up from its messages
+        self.busy_since = math.inf  # when the turn began, if it may wait
+        self.tracer: Feed[object] | None = None
+        self.sabotage: BaseException | None = None
+        self._recent: list[Any] | None = None
+        self._noted = 0
+
+    # --- What happened last ---
+
+    def note(self, what: Any) -> None:
+        """Remember an event: a word, or the type of a message (never the message)."""
+        if self._recent is None:
+            self._recent = [None] * RING
+        self._recent[self._noted & (RING - 1)] = what
+        self._noted += 1
+
+    def last_events(self) -> list[str]:
+        """Return the last ten events, oldest first."""
+        recent, noted = self._recent, self._noted
+        if recent is None:
+            return []
+        last = (recent[n & (RING - 1)] for n in range(max(0, noted - 10), noted))
+        return [one if isinstance(one, str) else one.__name__ for one in last]
+
+    # --- What is in hand ---
+
+    def _in_hand(self) -> Iterable[tuple[Pending[Any] | None, Any]]:
+        """Return each item in hand: who asked (None for a tell), and the message."""
+        current = self.current
+        if current is None or current is STASHED:
+            return
+        items = cast("list[Any]", current) if isinstance(current, list) else [current]
+        for item in items:
+            if isinstance(item, Pending):
+                yield item, item.message
+            else:
+                yield None, item
+
+    def _size(self) -> int:
+        current = self.current
+        if isinstance(current, list):
+            return len(cast("list[Any]", current))
+        return 0 if current is None or current is STASHED else 1
+
+    @property
+    def handling(self) -> int:
+        """How many messages are in hand."""
+        return self._size()
+
+    def _all_owed(self) -> list[Pending[Any]]:
+        owes = self.owes
+        if owes is None:
+            return []
+        return list(owes) if isinstance(owes, list) else [owes]
+
+    def take_over(self, message: object, verb: str) -> Pending[Any] | None:
+        """Take the answer to a message in hand from the turn; None if it was told.
+
+        Raises:
+            RuntimeError: The message is not in hand.
+        """
+        for pending, one in self._in_hand():
+            if one is message:
+                break
+        else:
+            raise RuntimeError(
+                f"{verb}() is for the message in hand, but {self.path} has not"
+                f" {show(message)} in hand."
+            )
+        if pending is not None:
+            if pending not in self._all_owed():
+                raise RuntimeError(
+                    f"{verb}(): the answer to {show(message)} was already given or"
+                    " taken over."
+                )
+            if isinstance(self.owes, list):
+                self.owes.remove(pending)
+            else:
+                self.owes = None
+        return pending
+
+    def defer(self, message: object) -> Pending[Any] | None:
+        """Let the answer to the request in hand come later."""
+        pending = self.take_over(message, "defer_reply")
+        if pending is not None:
+            pending.held = True
+            if self.owed is None:
+                self.owed = []
+            self.owed = [one for one in self.owed if one.open]
+            self.owed.append(pending)
+        return pending
+
+    def hand_on(self, to: ActorRef[Any], request: Any) -> Pending[Any] | None:
+        """Let another actor answer the request in hand."""
+        in_hand = [message for _, message in self._in_hand()]
+        if len(in_hand) != 1:
+            raise RuntimeError(
+                f"forward() is for the one message in hand, but {self.path} has"
+                f" {len(in_hand)} in hand."
+            )
+        pending = self.take_over(in_hand[0], "forward")
+        if pending is None:
+            to.tell_soon(request)
+            return None
+        pending.message = request
+        if not to.accept(pending):
+            pending.fail(mailbox_full(to.cell, request))
+        elif pending.asker is not None and pending.asker.waits_for is pending:
+            self._check_moved(pending)
+        return pending
+
+    @staticmethod
+    def _check_moved(pending: Pending[Any]) -> None:
+        """The asker waits for another actor now: that may close a circle."""
+        try:
+            check_deadlock(cast("Cell", pending.asker))
+        except AskDeadlock as error:
+            pending.fail(error)
+
+    def put_aside(self, message: object) -> Pending[Any] | None:
+        """Stash the message in hand."""
+        if isinstance(self.current, list):
+            raise RuntimeError("a message of a batch cannot be stashed alone")
+        stash = self.stash if self.stash is not None else []
+        if len(stash) >= self.box.capacity:
+            raise MailboxFull(
+                f"the stash of {self.path} is full ({len(stash)} messages, as many as"
+                " its mailbox takes). Unstash earlier, or give it a larger Mailbox.",
+                path=self.path,
+                message=message,
+            )
+        pending = self.take_over(message, "stash")
+        if pending is not None:
+            pending.held = True
+        stash.append(self.current)
+        self.stash = stash
+        self.current = STASHED
+        self.handled -= 1  # end_turn() counts it
+        return pending
+
+    def unstash(self) -> None:
+        """Put what was stashed in front of the mailbox."""
+        stash, self.stash = self.stash, None
+        for item in stash or ():
+            if isinstance(item, Pending):
+                cast("Pending[Any]", item).held = False
+        self.box.put_back(stash or ())
+
+    # --- The books ---
+
+    def tally(self) -> dict[str, int]:
+        """Return the counters: ``accepted`` is the sum of the others."""
+        found = {
+            "accepted": self.box.accepted,
+            "queued": self.box.count,
+            "stashed": len(self.stash or ()),
+            "handling": self.handling,
+            "handled": self.handled,
+            "failed": self.failed,
+            "abandoned": self.abandoned,
+            "expired": self.expired,
+            "dead_lettered": self.dead,
+        }
+        if self.batching:
+            # Seen from inside of its own plain handler: the number is on its way.
+            others = sum(found.values()) - found["accepted"] - found["handled"]
+            found["handled"] = found["accepted"] - others
+        return found
+
+    def clear_tally(self) -> None:
+        """Start at zero: the counters were taken over."""
+        self.box.accepted = 0
+        self.handled = self.failed = self.abandoned = self.expired = self.dead = 0
+
+    @property
+    def handling_type(self) -> str | None:
+        """The type of the message in hand."""
+        for _, message in self._in_hand():
+            return cast("type", type(message)).__name__
+        return None
+
+    def trace(self) -> Feed[object]:
+        """Return the stream of the messages it takes."""
+        if self.tracer is None:
+            self.tracer = Feed(f"the trace of {self.path}")
+        return self.tracer
+
+    # --- Dead letters ---
+
+    def bury(self, item: Any, reason: DeadReason) -> None:
+        """Make a dead letter of an accepted message that nobody will handle."""
+        if type(item) is Carried:
+            item = item.content
+        if isinstance(item, Signal):
+            self.box.taken(item)
+            self.expired += 1
+        elif isinstance(item, Pending) and item.abandoned:
+            self.abandoned += 1
+        else:
+            self.dead += 1
+            self._dead_letter(item, reason)
+
+    def _dead_letter(self, item: Any, reason: DeadReason) -> None:
+        message = item.message if isinstance(item, Pending) else item
+        self.system.dead_letter(message, self.ref, reason)
+        if isinstance(item, Pending) and item.open:
+            item.fail(error_for(reason, cast("Any", self), message))
+
+    def bury_all(self, reason: DeadReason) -> None:
+        """Make dead letters of all that waits."""
+        stash, self.stash = self.stash, None
+        for item in stash or ():
+            self.bury(item, "stash")
+        while self.box.count:
+            self.bury(self.box.take(), reason)

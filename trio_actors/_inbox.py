@@ -1,0 +1,116 @@
+"""The context of a function actor: one can iterate over it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import outcome
+import trio
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    current_task,
+    wait_task_rescheduled,
+)
+
+from ._cell import Cell
+from ._context import Context
+from ._hand import LAPSED
+from ._mailbox import BATCH
+from ._messages import Request
+
+M_co = TypeVar("M_co", covariant=True)
+R = TypeVar("R")
+
+
+class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+    """The context of a function actor: iterate over it to receive.
+
+    A request is answered with ``reply()`` before the next message is received. The
+    iteration ends when the actor is stopped. It is a checkpoint when it waits, and at
+    least each 64 messages.
+    """
+
+    __slots__ = ("_budget", "_receiving")
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell)
+        self._budget = BATCH
+        self._receiving = False
+
+    def __aiter__(self) -> AsyncIterator[M_co]:
+        return self
+
+    async def __anext__(self) -> M_co:
+        try:
+            return await self._next()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> M_co:
+        """Wait for the next message. Always a checkpoint.
+
+        To be cancelled loses no message.
+
+        Raises:
+            trio.EndOfChannel: The actor is being stopped.
+            trio.BusyResourceError: Another task receives already.
+        """
+        await checkpoint()
+        message: M_co = await self._next()
+        return message
+
+    async def _next(self) -> Any:
+        if self._receiving:
+            raise trio.BusyResourceError("another task receives from this inbox")
+        cell = self.cell
+        cell.end_function_turn()
+        box = cell.box
+        while not cell.ends_receiving():
+            if box.waiting:
+                box.grant()
+            if not box.count:
+                await self._sleep()
+            elif not self._budget:
+                self._budget = BATCH
+                await checkpoint()
+            else:
+                self._budget -= 1
+                box.mark()
+                message = cell.next_for_function()
+                if message is not LAPSED:
+                    return message
+        await cancel_shielded_checkpoint()
+        raise trio.EndOfChannel
+
+    async def _sleep(self) -> None:
+        cell = self.cell
+        self._budget = BATCH
+        cell.signal()
+        self._receiving = True
+        cell.box.consumer = current_task()
+        try:
+            await wait_task_rescheduled(cell.box.abort_wait)
+        finally:
+            self._receiving = False
+
+    def reply(self, request: Request[R], value: R) -> None:
+        """Answer the request in hand; nothing happens if it was told, not asked.
+
+        Raises:
+            RuntimeError: The request is not in hand, or was answered.
+        """
+        pending = self.cell.take_over(request, "reply")
+        if pending is not None:
+            pending.settle(outcome.Value(value))
+
+    def fail(self, request: Request[Any], error: Exception) -> None:
+        """Raise *error* in the asker of the request in hand.
+
+        Raises:
+            RuntimeError: The request is not in hand, or was answered.
+        """
+        pending = self.cell.take_over(request, "fail")
+        if pending is not None:
+            pending.fail(error)

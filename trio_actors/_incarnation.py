@@ -1,0 +1,349 @@
+"""One incarnation of an actor: its start, its loop, and what interrupts it.
+
+Rules of this file:
+
+* What ends an incarnation from outside is a `Halt`: it acts at once, never behind
+  messages, and a more final one replaces a less final one.
+* The ``except`` stands outside of the ``with CancelScope()``, so that the scope has
+  taken its own ``Cancelled`` out of a mixed group.
+* The scope is entered before the first async handler runs; an actor with only plain
+  handlers has none.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import trio
+from trio.lowlevel import (
+    checkpoint,
+    disable_ki_protection,
+    wait_task_rescheduled,
+)
+
+from ._halts import VERBS, Halt, split_cancelled
+from ._hand import NO_FAST, RING
+from ._life import Life
+from ._mailbox import Door
+from ._messages import DeadReason
+from ._timers import cancel_timers
+
+log = logging.getLogger("trio_actors")
+
+
+class Incarnation(Life):
+    """The part of a cell that runs."""
+
+    __slots__ = ()
+
+    # --- Asked from outside ---
+
+    def command(self, verb: str, detail: str = "") -> None:
+        """Do what a verb of the ref says."""
+        self.request(VERBS[verb], detail)
+
+    def request(self, halt: Halt, detail: str = "") -> None:
+        """End the incarnation; never waits, never queues behind messages."""
+        if self.phase == "stopped" or halt <= self.halt:
+            return
+        self.runtime.touch("life", self.path)
+        self.halt = halt
+        self.detail = detail or self.detail
+        if halt >= Halt.DRAIN:
+            cancel_timers(self)
+        if halt is Halt.DRAIN:
+            self.family.drain(self)
+        if halt >= Halt.STOP:
+            self.box.shut(Door.CLOSED, self.box.refusal)
+            self.bury_all("stopped")  # their askers need not wait for our goodbye
+        if halt is Halt.KILL and self.under is not None:
+            self.under.close(Halt.KILL)
+        if halt in (Halt.KILL, Halt.RESTART):
+            self._cancel(halt)
+        elif halt in (Halt.STOP, Halt.SWEEP) and self.phase != "suspended":
+            self._set_deadline()
+        self._rouse()
+
+    def shut_down_by_children(self) -> None:
+        """End because significant children have ended (SUP-9)."""
+        self.abandoned_by = True
+        self.request(Halt.RETURN)
+
+    def fail(self, error: BaseException, *, hung: bool = False) -> None:
+        """Let the incarnation fail for something outside of its handlers."""
+        if self.phase in ("stopping", "stopped"):
+            return
+        if self._injected is None:
+            self._injected = []
+        self._injected.append(error)
+        self.hung = hung
+        self.runtime.touch("turn", self.path)
+        if self.scope is not None:
+            self.scope.cancel()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        self.attention = True
+        self.box.wake()
+        self.signal()
+
+    def _cancel(self, halt: Halt) -> None:
+        if self.scope is not None:
+            self.scope.cancel()
+        if halt is Halt.KILL and self._hook_scope is not None:
+            self._hook_scope.cancel()
+
+    def _set_deadline(self) -> None:
+        seconds = self.options.shutdown
+        busy = self.scope is not None or self.under is not None
+        if busy and seconds < math.inf and self._deadline is None:
+            self._deadline = self.runtime.call_at(
+                self.runtime.now() + seconds, self._cut, self.path, "shutdown"
+            )
+
+    def _cut(self) -> None:
+        """Its shutdown time is over."""
+        if self.halt is Halt.SWEEP:  # cut short, and started again all the same
+            if self.scope is not None:
+                self.scope.cancel()
+            if self._hook_scope is not None:
+                self._hook_scope.cancel()
+            if self.under is not None:
+                self.under.close(Halt.KILL)
+        elif self.phase != "stopped":
+            log.warning(
+                "%s did not stop within its %g seconds and is killed%s. Give it a"
+                " larger shutdown, or look for what it waits for.",
+                self.path,
+                self.options.shutdown,
+                f" while {self.doing()}",
+            )
+            self.request(Halt.KILL)
+
+    def refuse(self, item: Any, reason: DeadReason) -> None:
+        """Make a dead letter of a message that does not get into the mailbox."""
+        if self.phase == "stopped":
+            self.system.count_refused()
+            self._dead_letter(item, reason)
+        else:
+            self.box.accepted += 1
+            self.bury(item, reason)
+
+    # --- Running ---
+
+    async def _incarnation(self) -> BaseException | None:
+        """Start and run once; return what it failed with, if it failed."""
+        failure: BaseException | None = None
+        try:
+            if self.halt is Halt.RESTART:
+                self.halt = Halt.NONE  # this is the new incarnation it asked for
+            if not self._must_end():
+                self._build()
+                await self._live()
+        except trio.Cancelled:
+            raise
+        except Exception as error:
+            failure = error
+        except BaseException as error:
+            failure = self._fatal(error)
+        finally:
+            self.scope = None
+            if self.asked is not None:
+                self.abandon_asked()
+        return self._first_of(failure)
+
+    async def _live(self) -> None:
+        """Start and handle messages; with a cancel scope only if something awaits."""
+        if not (self.recipe.is_function or self._wants_scope):
+            self._begin_to_run()
+            await self._drain()
+            if self._must_end():
+                return
+        with trio.CancelScope() as self.scope:
+            await self._start()
+            await (self._serve() if self.recipe.is_function else self._drain())
+
+    def _first_of(self, failure: BaseException | None) -> BaseException | None:
+        """Return the failure that came first; the others are kept as extras."""
+        injected, self._injected = self._injected, None
+        if not injected:
+            return failure
+        first, *others = injected
+        if failure is not None and failure is not first:
+            others.append(failure)
+        for other in others:
+            self.add_extra(other)
+        return first
+
+    def add_extra(self, error: BaseException) -> None:
+        """Keep a failure of the clean-up: it never hides the first one."""
+        if self.extras is None:
+            self.extras = []
+        self.extras.append(error)
+
+    def _fatal(self, error: BaseException) -> BaseException:
+        """KeyboardInterrupt and its kin: nobody supervises these."""
+        cancelled, rest = split_cancelled(error)
+        if rest is None:
+            raise error
+        del cancelled
+        self.system.fail(rest)
+        return rest
+
+    @property
+    def _wants_scope(self) -> bool:
+        return self.shape is not None and self.shape.is_async
+
+    # --- Start ---
+
+    def _build(self) -> None:
+        self.phase = "restarting" if self.was_started else "starting"
+        if self._resume:
+            return
+        self.between = False
+        self.incarnation += 1
+        self.behavior = self.shape = self.instance = self.became = None
+        if not self.recipe.is_function:
+            instance = self.recipe.build(self.context)
+            self.instance = instance
+            self.use(instance)
+            if self.recipe.cls is None and self.options.mailbox is None:
+                self.box.configure(instance.mailbox)
+
+    async def _start(self) -> None:
+        if self.phase == "running":
+            return  # it became asynchronous in the middle of its life
+        if not self._resume and self.instance is not None:
+            self.busy_since = self.runtime.now()
+            failure, previous = self.first_failure, self.previous
+            if self.was_started and failure is not None and previous is not None:
+                await self.instance.restarted(cast("Exception", failure), previous)
+            else:
+                await self.instance.started()
+            self.busy_since = math.inf
+            if self.asked is not None:
+                self.abandon_asked()
+        self._begin_to_run()
+
+    def _begin_to_run(self) -> None:
+        if self.phase == "running":
+            return
+        again, resumed = self.was_started, self._resume
+        self.was_started = True
+        self._resume = False
+        self.enter("running")
+        if resumed:
+            self.announce("resumed", self.first_failure)
+        elif again:
+            self.restarts += 1
+            self.announce("restarted", self.first_failure)
+        else:
+            self.announce("started")
+        if again and not resumed:
+            self.family.restarted(self)
+        self.first_failure = self.previous = self.extras = None
+
+    async def _serve(self) -> None:
+        """Run the function of a function actor."""
+        self.busy_since = self.runtime.now()
+        inbox = self.context = self.family.make_context(self)
+        await _unprotected(self.recipe.run, inbox)
+        self.end_function_turn()
+
+    # --- The loop ---
+
+    def _must_end(self) -> bool:
+        """Whether the incarnation ends before its next message."""
+        if self.asked is not None and self.current is None:
+            self.abandon_asked()
+        if self._injected is not None or self.halt not in (Halt.NONE, Halt.DRAIN):
+            return True
+        drained = self.halt is Halt.DRAIN and not self.box.count
+        return drained and self.under is None
+
+    def ends_receiving(self) -> bool:
+        """Whether a function's ``async for`` ends here."""
+        if self.halt is Halt.DRAIN:
+            return not self.box.count and self.under is None
+        return self.halt is not Halt.NONE
+
+    async def _drain(self) -> None:
+        """Handle messages, until something ends the incarnation."""
+        box, runtime = self.box, self.runtime
+        size = runtime.batch
+        while True:
+            self.attention = False
+            if self._must_end() or (self._wants_scope and self.scope is None):
+                return
+            if box.count:
+                box.mark()
+                began = time.perf_counter()
+                if await self._handle(size):
+                    # So that nobody is starved for more than the budget again.
+                    size = runtime.next_batch(size, time.perf_counter() - began)
+                if self.attention:
+                    continue
+            if box.waiting:
+                box.grant()
+            if box.count:
+                await checkpoint()
+            else:
+                if self._lot is not None:
+                    self.signal()  # somebody may wait until we are idle
+                # Own park and wake: half the time of a ParkingLot's on a ring.
+                box.consumer = self.task
+                await wait_task_rescheduled(box.abort_wait)
+
+    async def _handle(self, budget: int) -> bool:
+        """Handle a batch of messages; return whether it took all of *budget*.
+
+        Told messages for plain handlers are handled right here. `done` is written
+        back once per batch (per message it cost 4 % of a tell), and before anybody
+        else can run.
+        """
+        box, behavior = self.box, self.behavior
+        take = box.take
+        looked_at = self.tracer is not None or self.sabotage is not None
+        fast = NO_FAST if looked_at or self.shape is None else self.shape.fast
+        if self._recent is None:
+            self._recent = [None] * RING
+        recent = self._recent
+        done = noted = self._noted
+        self.batching = True
+        try:
+            while box.count and budget and not self.attention:
+                budget -= 1
+                item = self.current = take()
+                kind = type(item)
+                call = fast.get(kind)
+                if call is not None:
+                    recent[done & 15] = kind
+                    call(behavior, item)
+                    done += 1
+                else:
+                    self.handled += done - noted
+                    noted = self._noted = done
+                    self.batching = False
+                    work = self.begin(item)
+                    if work is not None:
+                        await work
+                        box.mark()
+                    done = noted = self._noted
+                    self.batching = True
+            self.current = None
+        finally:
+            if done != noted:
+                self.handled += done - noted
+                self._noted = done
+            self.batching = False
+        return not budget
+
+
+@disable_ki_protection
+async def _unprotected(run: Callable[[Any], Awaitable[None]], inbox: Any) -> None:
+    """Run a function actor so that Ctrl-C reaches it."""
+    await run(inbox)

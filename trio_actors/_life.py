@@ -1,0 +1,239 @@
+"""What an actor is: its parts, its phase, and how others wait for it.
+
+Rules of this file:
+
+* The cell outlives its incarnations: ref, mailbox, name, watches and registrations are
+  the cell's; the instance, its timers, children and inner tasks the incarnation's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from trio.lowlevel import ParkingLot, checkpoint
+
+from ._behavior import (
+    DEFAULT_MAILBOX,
+    DEFAULT_SUPERVISION,
+    Actor,
+    Recipe,
+    give_context,
+)
+from ._halts import Halt, Options, Phase, Watch
+from ._messages import Event, EventKind, Exit
+from ._pending import CURRENT, Wait
+from ._policy import Supervision
+from ._ref import ActorRef
+from ._timers import Timer
+from ._turn import Turns
+
+if TYPE_CHECKING:
+    import trio
+
+    from ._cell import Cell
+    from ._runtime import Alarm
+    from ._supervisor import Family
+
+
+class Life(Turns):
+    """The part of a cell that others see and wait for."""
+
+    __slots__ = (
+        "_deadline",
+        "_hook_scope",
+        "_injected",
+        "_lot",
+        "_resume",
+        "abandoned_by",
+        "alive_at",
+        "awaited",
+        "became",
+        "between",
+        "context",
+        "detail",
+        "exit",
+        "extras",
+        "failed_start",
+        "family",
+        "first_failure",
+        "go",
+        "halt",
+        "hung",
+        "incarnation",
+        "instance",
+        "keys",
+        "links",
+        "name",
+        "options",
+        "phase",
+        "previous",
+        "recipe",
+        "restarts",
+        "scope",
+        "swept_for",
+        "timers",
+        "topics",
+        "under",
+        "upward",
+        "waits_for",
+        "was_started",
+        "watchers",
+        "watching",
+    )
+
+    def __init__(
+        self, family: Family, name: str, recipe: Recipe, options: Options
+    ) -> None:
+        super().__init__()
+        self.family = family
+        self.name = name
+        self.path = f"{family.path}/{name}"
+        self.recipe = recipe
+        self.options = options
+        self.system = family.system
+        runtime = self.runtime = family.runtime
+        self.uid = runtime.next_id()
+        self.ref: ActorRef[Any] = ActorRef(self)
+        mailbox = options.mailbox or getattr(recipe.cls, "mailbox", DEFAULT_MAILBOX)
+        self.box = runtime.box_type(mailbox, self)
+        self.context: Any = None
+        self.instance: Actor[Any] | None = None
+        self.became: list[Actor[Any]] | None = None  # the stack of become()
+        self.previous: Actor[Any] | None = None  # what restarted() may take over from
+        self.phase: Phase = "starting"
+        self.halt = Halt.NONE
+        self.detail = ""
+        self.exit: Exit | None = None
+        self.incarnation = self.restarts = 0
+        self.was_started = False  # once, in any incarnation
+        self.awaited = False  # a spawner waits for the first start
+        self.failed_start = False
+        self.between = False  # its old incarnation has ended, or ends
+        self.abandoned_by = False  # its significant children have ended
+        self.swept_for: BaseException | None = None  # the sibling's failure
+        self.go = False
+        self.hung = False
+        self.scope: trio.CancelScope | None = None
+        self.under: Family | None = None  # its children
+        self.first_failure: BaseException | None = None  # why it is restarted
+        self.upward: BaseException | None = None  # what fails its parent at its end
+        self.extras: list[BaseException] | None = None  # failures of the clean-up
+        self.waits_for: Wait | None = None
+        self.watchers: dict[Watch, None] | None = None
+        self.watching: dict[Cell, Watch] | None = None
+        self.links: dict[Cell, None] | None = None
+        self.timers: dict[Any, Timer] | None = None
+        self.keys: dict[str, ActorRef[Any]] | None = None
+        self.topics: dict[str, None] | None = None
+        self.alive_at = -math.inf  # context.heartbeat()
+        self._injected: list[BaseException] | None = None
+        self._resume = False
+        self._lot: ParkingLot | None = None
+        self._hook_scope: trio.CancelScope | None = None
+        self._deadline: Alarm | None = None
+
+    # --- What others see ---
+
+    @property
+    def supervision(self) -> Supervision:
+        """How it supervises its children."""
+        source = self.instance or self.recipe.cls
+        return self.options.supervision or getattr(
+            source, "supervision", DEFAULT_SUPERVISION
+        )
+
+    @property
+    def condition(self) -> str:
+        """What it is doing, as in a snapshot."""
+        if self.phase == "suspended":
+            return "backoff"
+        return "starting" if self.phase == "restarting" else self.phase
+
+    @property
+    def load(self) -> tuple[bool, int]:
+        """What makes another one the better choice for a message."""
+        self.runtime.touch("room", self.path, write=False)
+        return self.phase != "running", self.box.count + self.handling
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do: no message waits, and no turn runs."""
+        if self.phase != "running":
+            return self.phase == "stopped"
+        busy = self.attention and not self.recipe.is_function
+        return not self.box.count and self.current is None and not busy
+
+    def admits(self) -> bool:
+        """Whether the sender of this step may send to it while it drains.
+
+        Those in the tree may while the system settles, those in its subtree when an
+        actor drains.
+        """
+        sender = CURRENT.get()
+        draining = [one for one in self.and_above() if one.halt is Halt.DRAIN]
+        if sender is None or not draining:
+            return sender is not None
+        return draining[-1] in sender.and_above()
+
+    def and_above(self) -> list[Cell]:
+        """Return the actor and those above it, the nearest first."""
+        found: list[Cell] = []
+        cell: Cell | None = self
+        while cell is not None:
+            found.append(cell)
+            cell = cell.family.owner
+        return found
+
+    # --- Waiting for a cell ---
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until something holds that `signal()` tells of."""
+        while not reached():
+            if self._lot is None:
+                self._lot = ParkingLot()  # trio.Event wakes its tasks in set order
+            await self._lot.park()
+
+    def signal(self) -> None:
+        """Let those who wait look again."""
+        if self._lot is not None:
+            self._lot.unpark_all()
+
+    async def wait_ended(self) -> Exit:
+        """Wait until it has stopped for good. Always a checkpoint."""
+        if self.phase == "stopped":
+            await checkpoint()
+        await self.until(lambda: self.phase == "stopped")
+        return cast("Exit", self.exit)
+
+    def enter(self, phase: Phase) -> None:
+        """Change the phase."""
+        self.runtime.touch("life", self.path)
+        self.phase = phase
+        self.signal()
+
+    def announce(
+        self, kind: EventKind, error: BaseException | None = None, delay: float = 0.0
+    ) -> None:
+        """Tell the event stream, and remember it for a crash report."""
+        self.note(kind)
+        if self.system.event_feed:
+            self.system.event_feed.emit(Event(kind, self.ref, error, delay))
+
+    # --- Behaviours ---
+
+    def become(self, behavior: Actor[Any] | None) -> None:
+        """Change, or with None change back, whose handlers are called."""
+        if self.instance is None:
+            raise RuntimeError(f"{self.path} does not run: it cannot become anything")
+        stack = self.became or []
+        if behavior is not None:
+            give_context(behavior, self.context)
+            stack = [*stack, behavior]
+        elif stack:
+            stack = stack[:-1]
+        else:
+            raise RuntimeError(f"{self.path}: unbecome() without a become() before it")
+        self.became = stack
+        self.use(stack[-1] if stack else self.instance)

@@ -1,0 +1,234 @@
+"""open_actor_system: the block in which a tree of actors lives.
+
+Rules of this file:
+
+* The tree lives in a task of its own, shielded, in a nursery of the caller's task: the
+  body of the block stays cancellable, and leaving it stops the tree in order.
+* What left the tree is raised once, at the very end, as a strict group; only a lone
+  ``Cancelled`` is raised bare.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Protocol
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ._cell import Cell
+from ._errors import NoSystem
+from ._guard import make_guard
+from ._halts import Halt
+from ._mailbox import guarded_box
+from ._policy import Supervision
+from ._runtime import Runtime
+from ._system import SYSTEM, ActorSystem
+from ._watchdog import Watchdog
+
+log = logging.getLogger("trio_actors")
+
+
+class _Journal(Protocol):
+    """What ``trio_actors.persistence`` gives to a system."""
+
+    def __open_journal__(self) -> AbstractAsyncContextManager[object]: ...
+
+
+class _Cluster(Protocol):
+    """What ``trio_actors.cluster`` gives to a system."""
+
+    def __open_cluster__(self) -> AbstractAsyncContextManager[object]: ...
+
+
+class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
+    """The block of a system. A class, so that Ctrl-C cannot tear its ends apart."""
+
+    def __init__(
+        self,
+        make: Callable[[], ActorSystem],
+        *,
+        signals: bool = False,
+        parts: Sequence[AbstractAsyncContextManager[object]] = (),
+    ) -> None:
+        self._make = make
+        self._signals = signals
+        self._parts = parts  # of journal and cluster
+        self._stack = AsyncExitStack()
+
+    @enable_ki_protection
+    async def __aenter__(self) -> ActorSystem:
+        if self._signals and threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(
+                "signals=True works in the main thread only: leave it away here, and"
+                " call system.stop() when a signal comes."
+            )
+        system = self._system = self._make()
+        system.runtime.open()
+        for part in self._parts:
+            await self._stack.enter_async_context(part)
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        nursery.start_soon(system.tree, name=f"trio_actors {system.name}")
+        if self._signals:
+            await nursery.start(_obey_signals, system)
+        self._watchdog = None
+        if not system.runtime.is_test_clock:
+            self._watchdog = Watchdog(Cell.run.__code__)
+            self._watchdog.start()
+        self._nursery = nursery
+        self._var = SYSTEM.set(system)
+        system.body.__enter__()
+        return system
+
+    @enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        system = self._system
+        left = _leave_scope(system.body, error)
+        SYSTEM.reset(self._var)
+        try:
+            await system.leave(orderly=left is None)
+        except trio.Cancelled as cancelled:
+            left = cancelled
+        except KeyboardInterrupt as interrupt:
+            system.add_failures([interrupt])
+        await system.wait_closed()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        self._nursery.cancel_scope.cancel()
+        await self._manager.__aexit__(None, None, None)
+        await self._stack.aclose()
+        return self._raise(left, error)
+
+    def _raise(self, left: BaseException | None, error: BaseException | None) -> bool:
+        failures = self._system.failures
+        if left is None and not failures:
+            return True
+        if isinstance(left, trio.Cancelled) and not failures:
+            if left is error:
+                return False
+            raise left
+        every = failures if left is None else [*failures, left]
+        raise BaseExceptionGroup(f"actor system {self._system.name!r}", every) from None
+
+
+def _leave_scope(
+    scope: trio.CancelScope, error: BaseException | None
+) -> BaseException | None:
+    """Leave the body's scope; return what it did not take out."""
+    try:
+        taken = scope.__exit__(
+            type(error) if error is not None else None,
+            error,
+            error.__traceback__ if error is not None else None,
+        )
+    except BaseException as rest:
+        return rest
+    return None if taken else error
+
+
+async def _obey_signals(
+    system: ActorSystem, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Stop in order at the first signal, kill at the second."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("%s: stopping %r", signal.Signals(number).name, system.name)
+            if system.closing:
+                system.root.close(Halt.KILL)
+            system.stop()
+
+
+def open_actor_system(
+    name: str,
+    *,
+    supervision: Supervision = Supervision(),  # noqa: B008  # frozen
+    shutdown: float = 5.0,
+    signals: bool = False,
+    propagate: Sequence[ContextVar[Any]] = (),
+    check_messages: bool = False,
+    seed: int | None = None,
+    journal: _Journal | None = None,
+    cluster: _Cluster | None = None,
+) -> AbstractAsyncContextManager[ActorSystem]:
+    """Open a system; leaving the block lets it settle, then stops it in order.
+
+    On the way out messages from outside of the tree are refused and timers stop;
+    messages between actors flow until all is idle, at the latest until half of
+    *shutdown*; then all are stopped in reverse start order. A block that is cancelled,
+    or left by an exception, stops at once. What nobody answered for is raised at the
+    end, as an ``ExceptionGroup``.
+
+    Args:
+        name: The first part of every path in a cluster.
+        supervision: How the actors at the top are supervised; restarts are counted
+            for each of them.
+        shutdown: Seconds, for the whole tree, to settle and stop in order when the
+            block is left or cancelled; what is left then is killed and named.
+        signals: Stop in order on SIGTERM and SIGINT, kill on the second; main thread
+            only.
+        propagate: Context variables whose values travel with a message.
+        check_messages: Refuse messages that are not immutable, with a TypeError in
+            the sender; for tests and development.
+        seed: The seed of ``system.random``; different each time if None.
+        journal: Where event-sourced actors write.
+        cluster: The nodes this system is one of.
+
+    Returns:
+        A context manager that gives the system. Entering and leaving are checkpoints;
+        leaving is shielded, bounded by *shutdown*.
+
+    Raises:
+        RuntimeError: ``signals=True`` outside of the main thread.
+    """
+    if not isinstance(name, str) or not name or "/" in name:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{name!r} is no name for a system: write a text, no slash.")
+    if not shutdown >= 0:
+        raise ValueError(f"shutdown is seconds from 0, not {shutdown!r}.")
+
+    def make() -> ActorSystem:
+        runtime = Runtime(seed)
+        if propagate or check_messages:
+            guard = make_guard(propagate, check_messages=check_messages)
+            runtime.box_type = guarded_box(guard)
+        return ActorSystem(name, supervision, shutdown, runtime)
+
+    parts: list[AbstractAsyncContextManager[object]] = []
+    if journal is not None:
+        parts.append(journal.__open_journal__())
+    if cluster is not None:
+        parts.append(cluster.__open_cluster__())
+    return SystemBlock(make, signals=signals, parts=parts)
+
+
+def current_system() -> ActorSystem:
+    """Return the system of this task.
+
+    Raises:
+        NoSystem: The task runs outside of a system, or its system has ended.
+    """
+    system = SYSTEM.get()
+    if system is None or system.ended:
+        what = (
+            "there is no actor system here"
+            if system is None
+            else (f"the actor system {system.name!r} has ended")
+        )
+        raise NoSystem(
+            f"{what}. Call this inside of\n"
+            "    async with open_actor_system(...) as system: ...\n"
+            "or from an actor, or from a task that was started there."
+        )
+    return system
