@@ -9,7 +9,15 @@ import attrs
 import trio
 import trio.testing
 
-from trio_actors import Actor, ActorSystem, Exit, Request, handler, open_actor_system
+from trio_actors import (
+    Actor,
+    ActorRef,
+    ActorSystem,
+    Exit,
+    Request,
+    handler,
+    open_actor_system,
+)
 
 T = TypeVar("T")
 
@@ -105,6 +113,35 @@ class Worker(Actor[Add | Get | Sleep | Boom | Note]):
     @handler
     async def note(self, message: Note) -> None:
         self.log.append(message.text)
+
+
+class Parent(Actor[Note]):
+    """Starts a worker for each letter of *names*; its ``supervision`` is an option."""
+
+    def __init__(self, log: list[str], names: str = "abc") -> None:
+        self.log = log
+        self.names = names
+
+    async def started(self) -> None:
+        for name in self.names:
+            await self.context.spawn(Worker, self.log, name, name=name)
+
+    async def restarting(self, failure: Exception) -> None:
+        self.log.append("parent~")
+
+    async def stopped(self, reason: Exit) -> None:
+        self.log.append("parent-")
+
+    @handler
+    def note(self, message: Note) -> None:
+        self.log.append(message.text)
+
+
+def found(system: ActorSystem, path: str) -> ActorRef[Any]:
+    """The actor at *path*, which must be there."""
+    ref = system.find(path)
+    assert ref is not None, f"{path} is not there"
+    return ref
 
 
 # --- Systems opened by hand -------------------------------------------------
