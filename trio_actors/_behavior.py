@@ -31,7 +31,8 @@ from ._messages import Exit
 from ._policy import Supervision
 
 if TYPE_CHECKING:
-    from ._context import Context, Inbox
+    from ._context import Context
+    from ._inbox import Inbox
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -212,8 +213,9 @@ class Recipe:
                 " an actor class, a function that returns an actor, or an async"
                 " function that takes an Inbox first."
             )
-        give_context(cast("Actor[Any]", instance), context)
-        return cast("Actor[Any]", instance)
+        made: Actor[Any] = instance
+        give_context(made, context)
+        return made
 
     def run(self, inbox: Inbox[Any]) -> Awaitable[None]:
         """Start the function of a function actor."""
@@ -242,7 +244,7 @@ def _is_function_actor(actor: Callable[..., Any], args: tuple[Any, ...]) -> bool
 
 def _unwrap(actor: Any) -> Any:
     while isinstance(actor, functools.partial):
-        actor = cast("functools.partial[Any]", actor).func
+        actor = actor.func
     return actor
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from typing import Any, Literal, cast
 
-import trio
 from trio.lowlevel import (
     checkpoint,
     current_task,
@@ -47,11 +46,10 @@ class Cell(Ending):
             while exit is None:
                 exit = await self._conclude(await self._incarnation())
             exit = await self._clean_up(exit)
-        except trio.Cancelled:  # only if trio itself tears the tree down
-            exit = Exit("killed", None, self.detail)
-            raise
         finally:
-            self._finish(exit or Exit("killed", None, self.detail))
+            # Without an exit only if trio itself tears the tree down.
+            killed = Exit("killed", None, self.detail)
+            self._finish(killed if exit is None else exit)
 
     # --- After an incarnation ---
 

@@ -74,7 +74,7 @@ class Ending(Incarnation):
         was_up = self.phase == "running"
         self.phase = "restarting"
         self.between = True
-        cancel_timers(self)
+        cancel_timers(self.me)
         await self._close_children(Halt.STOP)
         trouble = await self._call_hook(hook, why) if was_up else None
         if was_up:
@@ -151,7 +151,7 @@ class Ending(Incarnation):
         self.enter("stopping")
         self.between = True
         self.box.shut(Door.CLOSED, self.box.refusal)
-        cancel_timers(self)
+        cancel_timers(self.me)
         if self._deadline is None and exit.kind not in ("killed", "shutdown"):
             self._set_deadline()
         await self._close_children(Halt.KILL if exit.kind == "killed" else Halt.STOP)
@@ -184,15 +184,15 @@ class Ending(Incarnation):
         )
         self.bury_all(reason)
         self.fail_owed(exit.error or "ended")
-        self.system.forget(self)
-        self.family.remove(self)  # the name is free before anybody is told
+        self.system.forget(self.me)
+        self.family.remove(self.me)  # the name is free before anybody is told
         self.runtime.touch("watch", self.path)
         self.enter("stopped")
         self.announce("stopped", exit.error)
         self._tell_watchers()
         self._tell_links(exit)
         self.instance = self.behavior = self.previous = self.became = None
-        self.family.ended(self, exit)
+        self.family.ended(self.me, exit)
 
     def _tell_watchers(self) -> None:
         for target, watch in (self.watching or {}).items():
@@ -206,7 +206,7 @@ class Ending(Incarnation):
     def _tell_links(self, exit: Exit) -> None:
         for other in self.links or ():
             if other.links is not None:
-                other.links.pop(self, None)
+                other.links.pop(self.me, None)
             if not exit.is_normal and not self.system.closing:
-                other.fail(death_pact(self))
+                other.fail(death_pact(self.me))
         self.links = None

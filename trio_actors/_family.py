@@ -120,7 +120,7 @@ class Growing:
         return self._make(name, recipe, options)
 
     def _make(self, name: str, recipe: Recipe, options: Options) -> Cell:
-        cell = self.children[name] = Cell(self, name, recipe, options)
+        cell = self.children[name] = Cell(cast("Family", self), name, recipe, options)
         if self.slit is not None:
             cell.box.shut(Door.INSIDE, self.slit)
         self.runtime.touch("spawn", self.path)
@@ -279,7 +279,7 @@ async def settle(cells: Callable[[], Iterable[Cell]]) -> None:
         for cell in cells():
             if not cell.is_idle:
                 waited = True
-                await cell.until(lambda cell=cell: cell.is_idle)
+                await cell.wait_idle()
 
 
 def walk(cells: Iterable[Cell]) -> Iterator[Cell]:

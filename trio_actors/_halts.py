@@ -95,8 +95,9 @@ class Options:
 
 def failed_exit(failure: BaseException, detail: str) -> Exit:
     """Return the exit of an actor that failed for good."""
-    kind = "restart_limit" if isinstance(failure, RestartLimit) else "failed"
-    return Exit(kind, failure, detail)
+    if isinstance(failure, RestartLimit):
+        return Exit("restart_limit", failure, detail)
+    return Exit("failed", failure, detail)
 
 
 def death_pact(cell: Cell) -> DeathPact:

@@ -54,9 +54,9 @@ class Incarnation(Life):
         self.halt = halt
         self.detail = detail or self.detail
         if halt >= Halt.DRAIN:
-            cancel_timers(self)
+            cancel_timers(self.me)
         if halt is Halt.DRAIN:
-            self.family.drain(self)
+            self.family.drain(self.me)
         if halt >= Halt.STOP:
             self.box.shut(Door.CLOSED, self.box.refusal)
             self.bury_all("stopped")  # their askers need not wait for our goodbye
@@ -120,7 +120,7 @@ class Incarnation(Life):
                 " larger shutdown, or look for what it waits for.",
                 self.path,
                 self.options.shutdown,
-                f" while {self.doing()}",
+                f" while {self.me.doing()}",
             )
             self.request(Halt.KILL)
 
@@ -244,13 +244,13 @@ class Incarnation(Life):
         else:
             self.announce("started")
         if again and not resumed:
-            self.family.restarted(self)
+            self.family.restarted(self.me)
         self.first_failure = self.previous = self.extras = None
 
     async def _serve(self) -> None:
         """Run the function of a function actor."""
         self.busy_since = self.runtime.now()
-        inbox = self.context = self.family.make_context(self)
+        inbox = self.context = self.family.make_context(self.me)
         await _unprotected(self.recipe.run, inbox)
         self.end_function_turn()
 

@@ -22,6 +22,7 @@ from ._behavior import (
     give_context,
 )
 from ._halts import Halt, Options, Phase, Watch
+from ._mailbox import Mailbox
 from ._messages import Event, EventKind, Exit
 from ._pending import CURRENT, Wait
 from ._policy import Supervision
@@ -95,9 +96,11 @@ class Life(Turns):
         self.system = family.system
         runtime = self.runtime = family.runtime
         self.uid = runtime.next_id()
-        self.ref: ActorRef[Any] = ActorRef(self)
-        mailbox = options.mailbox or getattr(recipe.cls, "mailbox", DEFAULT_MAILBOX)
-        self.box = runtime.box_type(mailbox, self)
+        self.ref: ActorRef[Any] = ActorRef(self.me)
+        mailbox: Mailbox = options.mailbox or getattr(
+            recipe.cls, "mailbox", DEFAULT_MAILBOX
+        )
+        self.box = runtime.box_type(mailbox, self.me)
         self.context: Any = None
         self.instance: Actor[Any] | None = None
         self.became: list[Actor[Any]] | None = None  # the stack of become()
@@ -134,15 +137,19 @@ class Life(Turns):
         self._hook_scope: trio.CancelScope | None = None
         self._deadline: Alarm | None = None
 
+    @property
+    def me(self) -> Cell:
+        """The whole of which this class is a part, for type checkers."""
+        return cast("Cell", self)
+
     # --- What others see ---
 
     @property
     def supervision(self) -> Supervision:
         """How it supervises its children."""
         source = self.instance or self.recipe.cls
-        return self.options.supervision or getattr(
-            source, "supervision", DEFAULT_SUPERVISION
-        )
+        rules: Supervision = getattr(source, "supervision", DEFAULT_SUPERVISION)
+        return self.options.supervision or rules
 
     @property
     def condition(self) -> str:
@@ -180,7 +187,7 @@ class Life(Turns):
     def and_above(self) -> list[Cell]:
         """Return the actor and those above it, the nearest first."""
         found: list[Cell] = []
-        cell: Cell | None = self
+        cell: Cell | None = self.me
         while cell is not None:
             found.append(cell)
             cell = cell.family.owner
@@ -199,6 +206,14 @@ class Life(Turns):
         """Let those who wait look again."""
         if self._lot is not None:
             self._lot.unpark_all()
+
+    async def wait_idle(self) -> None:
+        """Wait until it has nothing to do."""
+        await self.until(lambda: self.is_idle)
+
+    async def wait_for_phase(self, *phases: Phase) -> None:
+        """Wait until it is in one of *phases*."""
+        await self.until(lambda: self.phase in phases)
 
     async def wait_ended(self) -> Exit:
         """Wait until it has stopped for good. Always a checkpoint."""

@@ -193,7 +193,8 @@ def open_actor_system(
     Raises:
         RuntimeError: ``signals=True`` outside of the main thread.
     """
-    if not isinstance(name, str) or not name or "/" in name:  # pyright: ignore[reportUnnecessaryIsInstance]
+    given: object = name
+    if not isinstance(given, str) or not name or "/" in name:
         raise ValueError(f"{name!r} is no name for a system: write a text, no slash.")
     if not shutdown >= 0:
         raise ValueError(f"shutdown is seconds from 0, not {shutdown!r}.")

@@ -241,7 +241,7 @@ class ServiceRef(RoutedRef[M_contra]):
     def put_nobody(self, item: Any) -> bool:
         """Let a message wait until somebody has the key."""
         entry = self._registry.entry(self._key)
-        if self.cell.system.closed:
+        if self.cell.system.closing:
             entry.nobody.refuse(item, "shutdown")
             return True
         if len(entry.held) >= HELD:

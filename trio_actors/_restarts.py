@@ -102,7 +102,7 @@ class Restarting(Growing):
                 continue  # it is down already, and comes back with the others
             cell.swept_for = why
             cell.request(Halt.SWEEP if again else Halt.STOP)
-            await cell.until(lambda cell=cell: cell.phase in ("suspended", "stopped"))
+            await cell.wait_for_phase("suspended", "stopped")
 
     async def _wait(self, delay: float) -> None:
         lot = ParkingLot()
@@ -134,5 +134,5 @@ class Restarting(Growing):
         elif cell.phase == "suspended":
             cell.go = True
             cell.enter("restarting")
-        await cell.until(lambda: cell.phase in ("running", "suspended", "stopped"))
+        await cell.wait_for_phase("running", "suspended", "stopped")
         return cell.phase != "suspended"

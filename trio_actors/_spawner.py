@@ -32,7 +32,7 @@ from ._routing import Routing, check_routing
 from ._supervisor import Family
 
 if TYPE_CHECKING:
-    from ._context import Inbox
+    from ._inbox import Inbox
     from ._pools import PoolRef
     from ._supervisor_ref import SupervisorRef
 

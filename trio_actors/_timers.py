@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ._errors import show
 from ._messages import Signal
@@ -117,7 +117,7 @@ def _checked(key: object) -> Hashable:
             f"a timer's key must be hashable, but got {show(key)}. The default key is"
             " the message itself: make its class frozen, or give key=..."
         ) from None
-    return cast("Hashable", key)
+    return key
 
 
 def cancel_timer(cell: Cell, key: Hashable) -> None:
