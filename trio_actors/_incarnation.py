@@ -66,7 +66,7 @@ class Incarnation(Life):
             self._cancel(halt)
         elif halt in (Halt.STOP, Halt.SWEEP) and self.phase != "suspended":
             self._set_deadline()
-        self._rouse()
+        self.rouse()
 
     def shut_down_by_children(self) -> None:
         """End because significant children have ended (SUP-9)."""
@@ -79,14 +79,15 @@ class Incarnation(Life):
             return
         if self._injected is None:
             self._injected = []
+            self.hung = hung
         self._injected.append(error)
-        self.hung = hung
         self.runtime.touch("turn", self.path)
         if self.scope is not None:
             self.scope.cancel()
-        self._rouse()
+        self.rouse()
 
-    def _rouse(self) -> None:
+    def rouse(self) -> None:
+        """Let the loop, and those who wait for the actor, look again."""
         self.attention = True
         self.box.wake()
         self.signal()

@@ -125,6 +125,7 @@ class World(ActorSystem):
         """Fail an actor at its next message."""
         path = ref.path
         ref.cell.sabotage = error or RuntimeError(f"{path} was crashed by the test")
+        ref.cell.rouse()  # also in the middle of a batch
 
     def always(self, holds: Callable[[], bool]) -> None:
         """Check *holds* after every step of the run."""
