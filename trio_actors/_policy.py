@@ -274,7 +274,10 @@ def judge(
             function, and not after a failure in ``started()`` (FAIL-2).
     """
     directive = directive_for(supervision.directives, error)
-    return "restart" if directive == "resume" and not can_resume else directive
+    if directive == "resume" and not can_resume:
+        error.add_note('its directive is "resume", but there is nothing to go on with')
+        return "restart"
+    return directive
 
 
 def swept_with(strategy: Strategy, in_start_order: Sequence[T], failed: T) -> list[T]:

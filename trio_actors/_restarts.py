@@ -38,9 +38,7 @@ class Restarting(Growing):
     def restart_limit(self, cell: Cell) -> RestartLimit:
         """Make the error for a restart too many."""
         rules = self.supervision
-        times = (
-            "once" if rules.max_restarts == 0 else f"{rules.max_restarts or 0} times"
-        )
+        times = "once" if rules.max_restarts == 1 else f"{rules.max_restarts} times"
         allowed = (
             f"{cell.path} failed, and {self.path or 'the system'} allows no restart"
             if rules.max_restarts == 0
