@@ -13,11 +13,14 @@ from trio_actors import (
     Actor,
     ActorRef,
     ActorSystem,
+    Context,
     Exit,
+    Inbox,
     Request,
     handler,
     open_actor_system,
 )
+from trio_actors.testing import World
 
 T = TypeVar("T")
 
@@ -115,6 +118,22 @@ class Worker(Actor[Add | Get | Sleep | Boom | Note]):
         self.log.append(message.text)
 
 
+async def tally(inbox: Inbox[Add | Get | Sleep | Boom], total: int = 0) -> None:
+    """A counter that is a function."""
+    async for message in inbox:
+        match message:
+            case Add(amount):
+                total += amount
+                inbox.reply(message, total)
+            case Get():
+                inbox.reply(message, total)
+            case Sleep(seconds):
+                await trio.sleep(seconds)
+                inbox.reply(message, total)
+            case Boom(error):
+                raise error
+
+
 class Parent(Actor[Note]):
     """Starts a worker for each letter of *names*; its ``supervision`` is an option."""
 
@@ -142,6 +161,50 @@ def found(system: ActorSystem, path: str) -> ActorRef[Any]:
     ref = system.find(path)
     assert ref is not None, f"{path} is not there"
     return ref
+
+
+@attrs.frozen
+class Do(Request[int]):
+    """Do something in the handler, with its context."""
+
+    what: Callable[[Context[Any]], object]
+
+
+@attrs.frozen
+class Go:
+    """Start an async handler that waits until it is cancelled."""
+
+
+class Doer(Actor[Do | Go | Note]):
+    """Does what it is told, plain or async, and tells its hooks and its ends."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    async def restarting(self, failure: Exception) -> None:
+        self.log.append(f"restarting {type(failure).__name__}")
+
+    async def stopped(self, reason: Exit) -> None:
+        self.log.append(f"stopped {reason.kind}")
+
+    @handler
+    def do(self, message: Do) -> int:
+        message.what(self.context)
+        self.log.append("done")
+        return 1
+
+    @handler
+    async def go(self, message: Go) -> None:
+        self.log.append("going")
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            self.log.append("cancelled")
+            raise
+
+    @handler
+    def note(self, message: Note) -> None:
+        self.log.append(message.text)
 
 
 # --- Systems opened by hand -------------------------------------------------
@@ -212,3 +275,8 @@ def run_main(main: Callable[[], Awaitable[T]]) -> T:
             books = system.statistics()
             held = {name: books[name] for name in ("queued", "stashed", "handling")}
             assert not any(held.values()), f"after the end there are still {held}"
+
+
+def reasons(world: World) -> list[str]:
+    """Take the dead letters: their reasons, in order."""
+    return [letter.reason for letter in world.dead()]

@@ -292,7 +292,7 @@ class Incarnation(Life):
                 box.grant()
             if box.count:
                 await checkpoint()
-            else:
+            elif self.halt is not Halt.DRAIN or not self._must_end():
                 if self._lot is not None:
                     self.signal()  # somebody may wait until we are idle
                 # Own park and wake: half the time of a ParkingLot's on a ring.

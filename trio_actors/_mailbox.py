@@ -244,6 +244,9 @@ class Box:
         Each of them must then be put by `put_granted()`, or given up by `release()`,
         in the same step.
         """
+        if self.door is Door.CLOSED:  # what is put in is refused: that needs no room
+            self._reserved += wants
+            return wants
         waiter = Waiter(current_task(), wants)
         if self.waiting is None:
             self.waiting = {}
@@ -303,7 +306,7 @@ class Box:
 
     # --- The actor ---
 
-    def take(self) -> Any:
+    def take(self) -> object:
         """Take the first item; there must be one."""
         self.count -= 1
         if self.front:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import checkpoint, enable_ki_protection
 
 from ._cell import Cell
 from ._errors import NoSystem
@@ -69,6 +69,7 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
                 "signals=True works in the main thread only: leave it away here, and"
                 " call system.stop() when a signal comes."
             )
+        await checkpoint()
         system = self._system = self._make()
         system.runtime.open()
         for part in self._parts:

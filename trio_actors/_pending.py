@@ -93,6 +93,11 @@ class Pending(Generic[R_co]):
         """Whether the answer, or an error, is there."""
         return self._outcome is not None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a task waits for it in this moment."""
+        return self._task is not None
+
     def abandon(self) -> None:
         """Say that nobody waits: the request is skipped if it was not started."""
         if not self.given and not self.abandoned:
@@ -102,6 +107,14 @@ class Pending(Generic[R_co]):
                 self.race.abandon()
             if self.scope is not None:
                 self.scope.cancel()
+            if self._task is not None:  # another task says so, while one waits here
+                task, self._task = self._task, None
+                reschedule(task, outcome.Error(self._no_answer()))
+
+    def _no_answer(self) -> RuntimeError:
+        return RuntimeError(
+            f"{show(self.message)} was abandoned: there will be no answer."
+        )
 
     def __await__(self) -> Generator[Any, Any, R_co]:
         if self._owner is not None and current_task() is not self._owner:
@@ -126,14 +139,13 @@ class Pending(Generic[R_co]):
 
     async def wait(self) -> R_co:
         """Wait for the answer. A checkpoint."""
-        if self._outcome is not None:
+        result = self._outcome
+        if result is not None:
             await checkpoint()
-            return self._outcome.unwrap()  # type: ignore[no-any-return]
+            return _open(result)
         if self.abandoned:
             await checkpoint()
-            raise RuntimeError(
-                f"{show(self.message)} was abandoned: there will be no answer."
-            )
+            raise self._no_answer()
         asker = self.asker
         self._task = current_task()
         if asker is None or asker.task is not self._task:
@@ -193,6 +205,14 @@ class Pending(Generic[R_co]):
     def fail(self, error: BaseException) -> None:
         """Raise *error* in the asker."""
         self.settle(outcome.Error(error))
+
+
+def _open(result: outcome.Outcome[R]) -> R:
+    # Not unwrap(): that works once, and an answer may be awaited again and again.
+    if isinstance(result, outcome.Value):
+        return result.value
+    assert isinstance(result, outcome.Error)
+    raise result.error
 
 
 Runtime.pending_type = Pending
@@ -337,14 +357,17 @@ def check_deadlock(asker: Cell) -> None:
 
 
 @contextmanager
-def waiting_for(target: Cell) -> Iterator[None]:
-    """Say that this task waits for what *target* does next."""
+def waiting_for(target: Cell, *, end: bool = False) -> Iterator[None]:
+    """Say that this task waits for what *target* does next, or for its *end*."""
     asker = CURRENT.get()
     if asker is None or asker.task is not current_task():
         yield
         return
     asker.waits_for = target
     try:
+        if end and target in asker.and_above()[1:]:
+            # Nobody ends before all below have ended, and this turn is below.
+            raise AskDeadlock([asker.path, target.path, asker.path])
         check_deadlock(asker)
         yield
     finally:
