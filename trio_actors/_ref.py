@@ -196,7 +196,7 @@ class ActorRef(Generic[M_contra]):
         cell = self.cell
         if not isinstance(request, Request):
             await checkpoint()
-            raise _not_a_request(request)
+            raise not_a_request(request)
         pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
         # If the asker is cancelled already it is abandoned in the same step.
         if not cell.box.put(pending):
@@ -211,7 +211,7 @@ class ActorRef(Generic[M_contra]):
         """
         cell = self.cell
         if not isinstance(request, Request):
-            raise _not_a_request(request)
+            raise not_a_request(request)
         pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
         if not cell.box.put(pending):
             raise mailbox_full(cell, request)
@@ -295,11 +295,12 @@ class ActorRef(Generic[M_contra]):
         Raises:
             AskDeadlock: The actor cannot stop before the caller's turn ends.
         """
-        with waiting_for(self.cell):
+        with waiting_for(self.cell, end=True):
             return await self.cell.wait_ended()
 
 
-def _not_a_request(message: object) -> TypeError:
+def not_a_request(message: object) -> TypeError:
+    """Make the error for an ask of what nobody answers."""
     kind = type(message).__name__
     return TypeError(
         f"{show(message)} cannot be asked, because {kind} does not say what it is"

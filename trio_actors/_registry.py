@@ -18,11 +18,12 @@ import attrs
 
 from ._complaints import error_for
 from ._errors import MailboxFull, NameTaken, show
+from ._mailbox import Door, Mailbox
 from ._messages import DeadReason, Exit
 from ._pending import Pending
 from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, check_routing
-from ._topics import Feed
+from ._topics import Feed, Subscription
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -82,18 +83,55 @@ class Nobody:
 class Entry:
     """Who has a key, who wants to know, and what waits for somebody to have it."""
 
-    __slots__ = ("feed", "held", "holders", "nobody", "routers")
+    __slots__ = ("feed", "held", "holders", "is_unique", "nobody", "routers")
 
     def __init__(self, name: str, nobody: Nobody) -> None:
         self.holders: dict[ActorRef[Any], None] = {}
+        self.is_unique = False
         self.held: deque[Any] = deque()
         self.feed: Feed[tuple[ActorRef[Any], ...]] = Feed(f"key {name!r}")
         self.nobody = nobody
         self.routers: dict[Routing, Router] = {}
 
     def accepting(self) -> tuple[ActorRef[Any], ...]:
-        """Return the holders that take messages."""
-        return tuple(ref for ref in self.holders if not ref.cell.box.door)
+        """Return the holders that take messages from the sender of this step."""
+        return tuple(ref for ref in self.holders if takes(ref.cell))
+
+    def has_room(self) -> bool:
+        """Whether one more may wait; what nobody waits for any more is forgotten."""
+        if len(self.held) >= HELD:
+            left = [one for one in self.held if not _is_abandoned(one)]
+            self.held = deque(left)
+        return len(self.held) < HELD
+
+    def hand_over(self, ref: ActorRef[Any]) -> None:
+        """Give an actor what has waited for it: long enough, so room or not."""
+        while self.held and takes(ref.cell):
+            item = self.held.popleft()
+            if isinstance(ref, RoutedRef):
+                if not ref.accept(item):
+                    ref.cell.refuse(item, "overflow")
+                continue
+            if isinstance(item, Pending):
+                item.target = ref.cell
+            ref.cell.box.put_over(item)
+        self.nobody.count = len(self.held)
+
+    def bury(self) -> None:
+        """Make dead letters of what waits: nobody will come any more."""
+        while self.held:
+            self.nobody.refuse(self.held.popleft(), "shutdown")
+        self.nobody.count = 0
+
+
+def takes(cell: Cell) -> bool:
+    """Whether an actor takes a message from the sender of this step."""
+    door = cell.box.door
+    return not door or (door is Door.INSIDE and cell.admits())
+
+
+def _is_abandoned(item: Any) -> bool:
+    return isinstance(item, Pending) and item.abandoned
 
 
 class Registry:
@@ -117,26 +155,21 @@ class Registry:
         cell = ref.cell
         entry = self.entry(key)
         self._runtime.touch("key", key.name)
-        if ref in entry.holders or cell.exit is not None:
+        if ref in entry.holders or cell.box.door is Door.CLOSED:
             return
-        if key.unique and entry.holders:
+        if entry.holders and (key.unique or entry.is_unique):
             (holder,) = list(entry.holders)[:1]
             raise NameTaken(
                 f"{ref.path} cannot have the unique key {key.name!r}: {holder.path} has"
                 " it. Wait until that has stopped, or use another key."
             )
         entry.holders[ref] = None
+        entry.is_unique = key.unique
         if cell.keys is None:
             cell.keys = {}
         cell.keys[key.name] = ref
-        entry.feed.emit(tuple(entry.holders))
-        # Meanwhile they have waited long enough: room or not.
-        while entry.held:
-            item = entry.held.popleft()
-            if isinstance(item, Pending):
-                item.target = cell
-            cell.box.put_over(item)
-        entry.nobody.count = 0
+        entry.feed.emit(entry.accepting())
+        entry.hand_over(ref)
 
     def unregister(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
         """Undo `register()`."""
@@ -149,7 +182,7 @@ class Registry:
             del entry.holders[ref]
             if ref.cell.keys is not None:
                 ref.cell.keys.pop(name, None)
-            entry.feed.emit(tuple(entry.holders))
+            entry.feed.emit(entry.accepting())
             self._tidy(name, entry)
 
     def _tidy(self, name: str, entry: Entry) -> None:
@@ -190,11 +223,23 @@ class Registry:
         return self.entry(key).routers.setdefault(routing, router)
 
     def end(self) -> None:
-        """Bury what still waits, and end the streams."""
+        """End the streams."""
         for entry in self._entries.values():
-            while entry.held:
-                entry.nobody.refuse(entry.held.popleft(), "stopped")
             entry.feed.end()
+
+    def bury(self) -> None:
+        """Bury what waits for actors that will not come any more."""
+        for entry in list(self._entries.values()):
+            entry.bury()
+
+    def subscribe(
+        self, key: ServiceKey[M], buffer: Mailbox
+    ) -> Subscription[tuple[ActorRef[M], ...]]:
+        """Stream who has *key*."""
+        # The entry is looked up when the stream is opened: it may be another by then.
+        return Subscription(
+            lambda: self.entry(key).feed, buffer, lambda: self.find_all(key)
+        )
 
 
 class ServiceRef(RoutedRef[M_contra]):
@@ -244,7 +289,7 @@ class ServiceRef(RoutedRef[M_contra]):
         if self.cell.system.closing:
             entry.nobody.refuse(item, "shutdown")
             return True
-        if len(entry.held) >= HELD:
+        if not entry.has_room():
             return False
         entry.held.append(item)
         entry.nobody.count = len(entry.held)

@@ -23,8 +23,9 @@ from trio.lowlevel import (
 )
 
 from ._errors import MailboxFull
+from ._messages import Request
 from ._pending import CURRENT, Pending, Race
-from ._ref import ActorRef, _RequestTo
+from ._ref import ActorRef, _RequestTo, not_a_request
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -169,7 +170,11 @@ class RoutedRef(ActorRef[M_contra]):
         targets = self._targets(request)
         if len(targets) == 1:
             return cast("R", await targets[0].ask(cast("Any", request)))
-        pending = self._ask_of(targets, request)
+        try:
+            pending = self._ask_of(targets, request)
+        except Exception:
+            await checkpoint()
+            raise
         return await pending.wait()
 
     def ask_nowait(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
@@ -184,6 +189,8 @@ class RoutedRef(ActorRef[M_contra]):
     def _ask_of(
         self, targets: Sequence[ActorRef[Any]], request: _RequestTo[M_contra, R]
     ) -> Pending[R]:
+        if not isinstance(request, Request):
+            raise not_a_request(request)
         cell = self.cell
         pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
         if not self._send(pending, targets):

@@ -173,9 +173,7 @@ class ActorSystem(_Spawner):
         """
         if isinstance(source, Topic):
             return self.topics.feed(source).subscribe(buffer)
-        key = source
-        feed = self.registry.entry(key).feed
-        return feed.subscribe(buffer, lambda: self.registry.find_all(key))
+        return self.registry.subscribe(source, buffer)
 
     def events(self) -> Subscription[Event]:
         """Stream what happens to the actors."""
@@ -322,6 +320,7 @@ class ActorSystem(_Spawner):
             return
         self.leaving = self.closing = True
         self.settling.cancel()
+        self.registry.bury()
         seconds = self._shutdown if seconds is None else seconds
         self.runtime.call_at(self.runtime.now() + seconds, self._cut, "", "shutdown")
         self.root.close(Halt.STOP)

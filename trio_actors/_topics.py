@@ -54,9 +54,12 @@ class Subscription(Generic[T_co]):
     """
 
     def __init__(
-        self, feed: Feed[T_co], buffer: Mailbox, first: Callable[[], T_co] | None
+        self,
+        find_feed: Callable[[], Feed[T_co]],
+        buffer: Mailbox,
+        first: Callable[[], T_co] | None = None,
     ) -> None:
-        self._feed = feed
+        self._find_feed = find_feed
         self._buffer = buffer
         self._first = first
         self._send: trio.MemorySendChannel[Any] | None = None
@@ -67,9 +70,10 @@ class Subscription(Generic[T_co]):
         if self._send is not None:
             raise RuntimeError("this subscription is or was already in use")
         self._send, self._receive = trio.open_memory_channel[Any](math.inf)
-        self._feed.attach(self)
+        self._feed = self._find_feed()
         if self._first is not None:
             self.offer(self._first())
+        self._feed.attach(self)
         return self
 
     def __exit__(
@@ -138,24 +142,26 @@ class Subscription(Generic[T_co]):
 class Feed(Generic[T]):
     """The streams of one kind of news."""
 
-    __slots__ = ("_streams", "name")
+    __slots__ = ("_has_ended", "_streams", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._has_ended = False
         self._streams: dict[Subscription[T], None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._streams)
 
-    def subscribe(
-        self, buffer: Mailbox, first: Callable[[], T] | None = None
-    ) -> Subscription[T]:
-        """Make a stream; *first* gives the value it starts with."""
-        return Subscription(self, buffer, first)
+    def subscribe(self, buffer: Mailbox) -> Subscription[T]:
+        """Make a stream."""
+        return Subscription(lambda: self, buffer)
 
     def attach(self, stream: Subscription[T]) -> None:
         """Let *stream* have what comes."""
-        self._streams[stream] = None
+        if self._has_ended:
+            stream.end()
+        else:
+            self._streams[stream] = None
 
     def detach(self, stream: Subscription[T]) -> None:
         """Let *stream* have nothing more."""
@@ -167,7 +173,8 @@ class Feed(Generic[T]):
             stream.offer(value)
 
     def end(self) -> None:
-        """End every stream."""
+        """End every stream, also those that are opened later."""
+        self._has_ended = True
         for stream in list(self._streams):
             stream.end()
         self._streams.clear()
