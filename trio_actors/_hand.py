@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +39,11 @@ RING = 16
 """How many events an actor remembers (ten are shown); a power of two for the mask."""
 
 NO_FAST: dict[type, Any] = {}
+
+
+def as_list(value: object) -> Sequence[Any] | None:
+    """Return *value* if it is a list: a batch, or its answers."""
+    return cast("Sequence[Any]", value) if isinstance(value, list) else None
 
 
 class Hand:
@@ -74,7 +79,12 @@ class Hand:
         "uid",
     )
 
+    abandoned: int
     box: Box
+    dead: int
+    expired: int
+    failed: int
+    handled: int
     path: str
     ref: ActorRef[Any]
     runtime: Runtime
@@ -119,13 +129,13 @@ class Hand:
 
     # --- What is in hand ---
 
-    def _in_hand(self) -> Iterable[tuple[Pending[Any] | None, Any]]:
+    def _in_hand(self) -> Iterable[tuple[Pending[Any] | None, object]]:
         """Return each item in hand: who asked (None for a tell), and the message."""
         current = self.current
         if current is None or current is STASHED:
             return
-        items = cast("list[Any]", current) if isinstance(current, list) else [current]
-        for item in items:
+        batch = as_list(current)
+        for item in [current] if batch is None else batch:
             if isinstance(item, Pending):
                 yield item, item.message
             else:
@@ -133,8 +143,9 @@ class Hand:
 
     def _size(self) -> int:
         current = self.current
-        if isinstance(current, list):
-            return len(cast("list[Any]", current))
+        batch = as_list(current)
+        if batch is not None:
+            return len(batch)
         return 0 if current is None or current is STASHED else 1
 
     @property
@@ -238,7 +249,7 @@ class Hand:
         stash, self.stash = self.stash, None
         for item in stash or ():
             if isinstance(item, Pending):
-                cast("Pending[Any]", item).held = False
+                item.held = False
         self.box.put_back(stash or ())
 
     # --- The books ---
@@ -271,7 +282,7 @@ class Hand:
     def handling_type(self) -> str | None:
         """The type of the message in hand."""
         for _, message in self._in_hand():
-            return cast("type", type(message)).__name__
+            return type(message).__name__
         return None
 
     def trace(self) -> Feed[object]:

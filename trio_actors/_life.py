@@ -22,7 +22,6 @@ from ._behavior import (
     give_context,
 )
 from ._halts import Halt, Options, Phase, Watch
-from ._mailbox import Mailbox
 from ._messages import Event, EventKind, Exit
 from ._pending import CURRENT, Wait
 from ._policy import Supervision
@@ -84,6 +83,9 @@ class Life(Turns):
         "watching",
     )
 
+    incarnation: int
+    restarts: int
+
     def __init__(
         self, family: Family, name: str, recipe: Recipe, options: Options
     ) -> None:
@@ -97,10 +99,8 @@ class Life(Turns):
         runtime = self.runtime = family.runtime
         self.uid = runtime.next_id()
         self.ref: ActorRef[Any] = ActorRef(self.me)
-        mailbox: Mailbox = options.mailbox or getattr(
-            recipe.cls, "mailbox", DEFAULT_MAILBOX
-        )
-        self.box = runtime.box_type(mailbox, self.me)
+        default = DEFAULT_MAILBOX if recipe.cls is None else recipe.cls.mailbox
+        self.box = runtime.box_type(options.mailbox or default, self.me)
         self.context: Any = None
         self.instance: Actor[Any] | None = None
         self.became: list[Actor[Any]] | None = None  # the stack of become()

@@ -26,7 +26,7 @@ from ._errors import (
     is_others_fault,
     show,
 )
-from ._hand import LAPSED, STASHED, Hand
+from ._hand import LAPSED, STASHED, Hand, as_list
 from ._messages import Carried, Signal, Terminated
 from ._pending import Pending, Reply
 
@@ -44,7 +44,7 @@ class Turns(Hand):
         if message is LAPSED:
             return None
         shape = cast("Shape", self.shape)
-        info = shape.handler_of(cast("type", type(message)))
+        info = shape.handler_of(type(message))
         if info is None:
             self._without_handler(message)
             return None
@@ -68,17 +68,16 @@ class Turns(Hand):
             self.end_turn()
         return None
 
-    def open_item(self, item: Any) -> Any:
+    def open_item(self, item: Any) -> object:
         """Return the message of what was taken from the mailbox, or LAPSED."""
         if type(item) is Carried:
             item = self._unpack(item)
         if isinstance(item, Pending):
-            request = cast("Pending[Any]", item)
-            if request.abandoned:
+            if item.abandoned:
                 return self._lapse("abandoned")
-            request.held = False
-            self.owes = request
-            message = request.message
+            item.held = False
+            self.owes = item
+            message = item.message
         elif isinstance(item, Signal):
             self.box.taken(item)
             message = item = item.open()
@@ -87,7 +86,7 @@ class Turns(Hand):
         else:
             message = item
         self.current = item
-        self.note(cast("type", type(message)))
+        self.note(type(message))
         if self.tracer:
             self.tracer.emit(message)
         if self.sabotage is not None:
@@ -180,7 +179,8 @@ class Turns(Hand):
     def abandon_asked(self) -> None:
         """Abandon the questions of the turn that has ended."""
         for pending in self.asked or ():
-            pending.abandon()
+            if not pending.awaited:  # unless a function's other task ended the turn
+                pending.abandon()
         self.asked = None
 
     # --- Answers that are no values ---
@@ -238,10 +238,10 @@ class Turns(Hand):
             if isinstance(item, Pending) and item.abandoned:
                 self.abandoned += 1
                 continue
-            one = item.message if isinstance(item, Pending) else item
+            one: object = item.message if isinstance(item, Pending) else item
             shape = cast("Shape", self.shape)
             if isinstance(item, Signal | Carried) or (
-                shape.handler_of(cast("type", type(one))) is not info
+                shape.handler_of(type(one)) is not info
             ):
                 self.box.put_back([item])
                 break
@@ -255,18 +255,15 @@ class Turns(Hand):
 
     def _answer_batch(self, owes: list[Pending[Any]], value: Any) -> None:
         items = cast("list[Any]", self.current)
-        if owes and (
-            not isinstance(value, list) or len(cast("Any", value)) != len(items)
-        ):
+        answers = as_list(value) if owes else items
+        if answers is None or len(answers) != len(items):
             raise TypeError(
                 f"a batch of {len(items)} messages of {self.path} was answered with"
                 f" {show(value)}. Return a list with one answer for each message, in"
                 " their order."
             )
         self.handled += len(items) - 1
-        for item, one in zip(
-            items, cast("list[Any]", value) if owes else items, strict=True
-        ):
+        for item, one in zip(items, answers, strict=True):
             if item in owes:
                 item.settle(outcome.Value(one))
 
