@@ -24,8 +24,8 @@ class Adder(Actor[Add]):
 
 
 async def impatient(actor: ActorRef[Add]) -> None:
-    with trio.move_on_after(1):
-        await actor.ask(Add(0, takes=5))
+    with trio.move_on_after(0.1):
+        await actor.ask(Add(0, takes=0.5))
     print("the asker has gone; the actor finishes, and drops the answer")
 
 

@@ -40,7 +40,7 @@ class Worker(Actor[Job]):
     @handler
     async def work(self, message: Job) -> None:
         self.drafts.append(message.number)
-        await trio.sleep(1)
+        await trio.sleep(0.5)
         if message.number == 13:
             raise ValueError("job 13 is unlucky")
         print(f"{self.name} did job {message.number}")

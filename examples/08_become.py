@@ -60,7 +60,7 @@ class Kitchen(Actor[Message]):
 
 async def cook(inbox: Inbox[Order]) -> None:
     order = await inbox.receive()
-    await trio.sleep(len(order.dish))
+    await trio.sleep(len(order.dish) / 10)
     inbox.reply(order, f"{order.dish} from {inbox.ref.path}")
 
 
@@ -73,9 +73,9 @@ async def main() -> None:
         restaurant = await system.spawn(Closed, name="restaurant")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(guest, restaurant, "pancakes")
-            await trio.sleep(1)
+            await trio.sleep(0.1)
             nursery.start_soon(guest, restaurant, "soup")
-            await trio.sleep(10)
+            await trio.sleep(1)
             print("opening")
             await restaurant.tell(Open())
         await restaurant.tell(Close())

@@ -53,15 +53,15 @@ async def show_events(system: ActorSystem) -> None:
 async def main() -> None:
     async with open_actor_system("trace") as system, trio.open_nursery() as nursery:
         nursery.start_soon(show_events, system)
-        await trio.sleep(1)
+        await trio.sleep(0.1)
         replica = await system.spawn(Ipseity, name="replica")
         nursery.start_soon(show_messages, system, replica)
-        await trio.sleep(1)
+        await trio.sleep(0.1)
         await replica.ask(Next())
         await replica.tell(Update(41))
         await replica.ask(Next())
         await replica.tell(Update(-1))
-        await trio.sleep(1)
+        await trio.sleep(0.1)
         print(system.snapshot().render())
         nursery.cancel_scope.cancel()
 

@@ -23,7 +23,7 @@ class Lines:
 
 
 class Buffer(Actor[Said | Flush]):
-    """Waits until nobody has said anything for two seconds."""
+    """Waits until nobody has said anything for a fifth of a second."""
 
     def __init__(self, bot: ActorRef[Lines]) -> None:
         self.bot = bot
@@ -32,7 +32,7 @@ class Buffer(Actor[Said | Flush]):
     @handler
     def add(self, message: Said) -> None:
         self.said.setdefault(message.user, []).append(message.text)
-        self.context.send_after(2.0, Flush())  # replaces the timer before it
+        self.context.send_after(0.2, Flush())  # replaces the timer before it
 
     @handler
     async def flush(self, message: Flush) -> None:
@@ -51,10 +51,10 @@ async def main() -> None:
         buffer = await system.spawn(Buffer, await system.spawn(bot))
         for user, text in (("ada", "hi"), ("ada", "me again"), ("bob", "hello")):
             await buffer.tell(Said(user, text))
-            await trio.sleep(1)
-        await trio.sleep(3)
+            await trio.sleep(0.1)
+        await trio.sleep(0.3)
         await buffer.tell(Said("ada", "are you there?"))
-        await trio.sleep(3)
+        await trio.sleep(0.3)
 
 
 if __name__ == "__main__":
