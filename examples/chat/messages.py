@@ -45,11 +45,20 @@ class RoomGone:
 
 
 @attrs.frozen
+class Heard(Request[None]):
+    """The client has sent this; answered when it is done."""
+
+    line: Typed | Refused
+
+
+@attrs.frozen
 class HungUp:
-    """The client sends no more."""
+    """The client sends no more, or is not to."""
+
+    why: str
 
 
-SessionMessage: TypeAlias = Line | Tree | RoomGone | HungUp | Typed | Refused
+SessionMessage: TypeAlias = Line | Tree | RoomGone | Heard | HungUp
 
 # --- To a room --------------------------------------------------------------
 
@@ -105,6 +114,10 @@ class OpenRoom(Request[ActorRef[RoomMessage]]):
     """Answered with the room of that name."""
 
     name: str
+
+
+class TooManyRooms(Exception):
+    """The answer to OpenRoom when there is no place for another one."""
 
 
 @attrs.frozen

@@ -20,6 +20,7 @@ from .messages import (
     RoomMessage,
     RoomsMessage,
     Said,
+    TooManyRooms,
     Who,
     deliver,
 )
@@ -105,10 +106,6 @@ class Room(Actor[RoomMessage]):
     def close(self, message: CloseIfEmpty) -> None:
         if not self.members:
             self.context.stop("nobody is here any more")
-
-
-class TooManyRooms(Exception):
-    """There is no place for another room."""
 
 
 class Rooms(Actor[RoomsMessage]):

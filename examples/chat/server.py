@@ -28,6 +28,9 @@ from .web import web_door
 SHUTDOWN = 15.0
 """Seconds in which all is over after Ctrl-C."""
 
+BACKLOG = 4096
+"""Clients that may wait to be accepted."""
+
 
 @attrs.frozen
 class Sockets:
@@ -37,7 +40,7 @@ class Sockets:
     web: socket.socket
 
 
-def bind(host: str, port: int, settings: Settings) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """Return a socket that is bound to *port*, or to a free one if that is 0."""
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -46,7 +49,7 @@ def bind(host: str, port: int, settings: Settings) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        give_up_on_the_dead(sock, settings.patience)
+        probe_the_silent(sock)
         sock.bind(address)
     except OSError:
         sock.close()
@@ -54,21 +57,15 @@ def bind(host: str, port: int, settings: Settings) -> socket.socket:
     return sock
 
 
-def give_up_on_the_dead(sock: socket.socket, patience: float) -> None:
-    """Let the system close connections whose other end takes nothing, or is gone.
+def probe_the_silent(sock: socket.socket) -> None:
+    """Let the system find out, in two minutes, that the other end is gone.
 
-    Connections have this from the socket that accepted them. The sessions watch over
-    their clients, too; but Hypercorn shields its writes, so that nothing else can end
-    one on which a browser sleeps. Half-open connections of quiet clients are found by
-    the probes.
+    A session notices when it has something to send. In a quiet room it has not.
+    Connections have these options from the socket that accepted them.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", 60),
-        ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 6),
-        ("TCP_USER_TIMEOUT", int(1000 * patience)),
-    ):
+    probes = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+    for option, value in probes.items():
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
@@ -101,19 +98,21 @@ async def start_chat(
 async def spawn_doors(
     system: ActorSystem, settings: Settings, sockets: Sockets
 ) -> list[ActorRef[Open]]:
-    sockets.tcp.listen(4096)
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sockets.tcp))
-    # A door that fails is not opened again: its socket is gone, and with it the
-    # server's reason to be.
     return [
-        await system.spawn(web_door, sockets.web, settings, name="web"),
-        await system.spawn(tcp_door, [listener], settings, name="tcp"),
+        await system.spawn(web_door, listen(sockets.web), settings, name="web"),
+        await system.spawn(tcp_door, listen(sockets.tcp), settings, name="tcp"),
     ]
+
+
+def listen(sock: socket.socket) -> trio.SocketListener:
+    """Let clients come; they wait until the door is open."""
+    sock.listen(BACKLOG)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
 async def run_chat(settings: Settings, host: str, tcp_port: int, web_port: int) -> None:
     """Run the server until it is told to stop."""
-    sockets = Sockets(bind(host, tcp_port, settings), bind(host, web_port, settings))
+    sockets = Sockets(bind(host, tcp_port), bind(host, web_port))
     addresses = (url("tcp", sockets.tcp), url("http", sockets.web))
     async with open_actor_system("chat", signals=True, shutdown=SHUTDOWN) as system:
         await start_chat(system, settings, sockets)

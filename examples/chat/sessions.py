@@ -1,7 +1,9 @@
 """Sessions: one client each, whatever door it came in by."""
 
 import logging
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -23,6 +25,7 @@ from .messages import (
     ROOMS,
     VIEWERS,
     Crash,
+    Heard,
     HungUp,
     Join,
     Leave,
@@ -34,6 +37,7 @@ from .messages import (
     RoomMessage,
     Said,
     SessionMessage,
+    TooManyRooms,
     Tree,
     Who,
     deliver,
@@ -116,6 +120,8 @@ class Session(Actor[SessionMessage]):
         # Whether all that we sent so far has gone out whole: nothing can follow half
         # a line, not even a goodbye.
         self.intact = True
+        self.bucket = TokenBucket(settings.rate, settings.burst, trio.current_time())
+        self.too_fast_since = math.inf
 
     async def started(self) -> None:
         """Never waits for the client: others want to get in, too."""
@@ -125,27 +131,42 @@ class Session(Actor[SessionMessage]):
         self.context.start_soon(self.read)
 
     async def read(self) -> None:
-        """Hand on what the client types, but not faster than it may.
+        """Hand on what the client types, line by line, but not faster than it may.
 
         A client that sends too fast is not read for a while: nothing of it is lost,
-        and it costs the others nothing.
+        and it costs the others nothing. Each line is done before the next is handed
+        on, so that its own lines never fill a client's outbox.
         """
-        bucket = TokenBucket(
-            self.settings.rate, self.settings.burst, trio.current_time()
-        )
-        warned = False
+        with suppress(ActorError):  # the session ends; so does this task, with it
+            why = await self.hand_on()
+            await self.context.ref.tell(HungUp(why))
+
+    async def hand_on(self) -> str:
+        """Hand on lines as long as there are any; return why there are no more."""
         while (lines := await self.connection.receive()) is not None:
             for line in lines:
-                pause = bucket.take(trio.current_time())
-                if pause and not warned:
-                    await self.context.ref.tell(Refused(self.too_fast()))
-                warned = pause > 0
-                await trio.sleep(pause)
-                await self.context.ref.tell(line)
-        await self.context.ref.tell(HungUp())
+                await self.keep_pace()
+                if self.too_fast_for() > self.settings.flood:
+                    return f"it was too fast for {self.settings.flood:g} seconds"
+                await self.context.ref.ask(Heard(line))
+        return "the client hung up"
 
-    def too_fast(self) -> str:
-        return (
+    async def keep_pace(self) -> None:
+        """Wait until the client may send its next line; say so once."""
+        pause = self.bucket.take(trio.current_time())
+        if not pause:
+            self.too_fast_since = math.inf
+        elif self.too_fast_since == math.inf:
+            self.too_fast_since = trio.current_time()
+            await self.context.ref.ask(Heard(self.slow_down()))
+        await trio.sleep(pause)
+
+    def too_fast_for(self) -> float:
+        """Return for how many seconds the client has been too fast."""
+        return trio.current_time() - self.too_fast_since
+
+    def slow_down(self) -> Refused:
+        return Refused(
             f"slow down: more than {self.settings.rate:g} lines a second "
             "have to wait, and so do yours"
         )
@@ -194,19 +215,19 @@ class Session(Actor[SessionMessage]):
     # --- From the client ----------------------------------------------------
 
     @handler
-    async def refused(self, message: Refused) -> None:
-        await self.notice(message.why)
+    async def heard(self, message: Heard) -> None:
+        match message.line:
+            case Refused(why):
+                await self.notice(why)
+            case Typed(text):
+                try:
+                    await self.obey(parse(text))
+                except BadInput as mistake:
+                    await self.notice(str(mistake))
 
     @handler
     def hung_up(self, message: HungUp) -> None:
-        self.context.stop("the client hung up")
-
-    @handler
-    async def typed(self, message: Typed) -> None:
-        try:
-            await self.obey(parse(message.text))
-        except BadInput as mistake:
-            await self.notice(str(mistake))
+        self.context.stop(message.why)
 
     async def obey(self, command: Command) -> None:
         match command:
@@ -270,7 +291,7 @@ class Session(Actor[SessionMessage]):
         try:
             with trio.fail_after(self.settings.patience):
                 lines = await self.join(name)
-        except ActorError as error:
+        except (ActorError, TooManyRooms) as error:
             raise BadInput(f"{name} cannot be joined now: {error}") from error
         except trio.TooSlowError:
             raise BadInput(f"{name} does not answer; try again later") from None

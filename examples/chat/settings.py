@@ -25,6 +25,8 @@ class Settings:
     """Lines a second that a client may send in the long run."""
     burst: int = 20
     """Lines that a client may send at once."""
+    flood: float = 60.0
+    """Seconds that a client may send faster than that before it has to go."""
     keep_empty: float = 600.0
     """Seconds that an empty room keeps its history."""
     pause: Backoff = attrs.field(factory=lambda: Backoff(0.5, 5.0))

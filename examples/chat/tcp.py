@@ -72,7 +72,7 @@ def peer_name(stream: trio.SocketStream) -> str:
 
 
 async def tcp_door(
-    inbox: Inbox[Open], listeners: Sequence[trio.SocketListener], settings: Settings
+    inbox: Inbox[Open], listener: trio.SocketListener, settings: Settings
 ) -> None:
     """Accept clients, once there are sessions for them."""
     numbers = count(1)
@@ -83,7 +83,7 @@ async def tcp_door(
             connection = StreamConnection(stream, name, peer_name(stream))
             await attend(sessions, connection, settings)
 
-        await trio.serve_listeners(serve, list(listeners))
+        await trio.serve_listeners(serve, [listener])
 
     async for message in inbox:
         inbox.start_soon(accept, message.sessions)

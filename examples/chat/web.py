@@ -5,18 +5,20 @@ import hashlib
 import ipaddress
 import json
 import logging
-import socket
+import math
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -29,7 +31,7 @@ from .messages import Line, Tree
 from .protocol import LineDecoder, Refused, Typed
 from .sessions import GOODBYE_SECONDS, attend
 from .settings import Settings
-from .tcp import Open
+from .tcp import Open, peer_name
 
 log = logging.getLogger(__name__)
 
@@ -157,36 +159,82 @@ async def finish(websocket: WebSocket) -> None:
 
     Hypercorn would else wait for somebody to read it.
     """
-    with trio.move_on_after(GOODBYE_SECONDS):
+    with trio.move_on_after(GOODBYE_SECONDS), suppress(RuntimeError):
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass
+
+
+CLOSE = b"\x88"
+"""The first byte of a WebSocket frame that says goodbye."""
+
+
+class PatientStream:
+    """A socket whose other side does not have for ever.
+
+    Hypercorn shields its writes from being cancelled, and after a message that is too
+    long it waits for the client to close. A browser that sleeps would keep its
+    session, and a server that wants to end, for as long as it likes.
+    """
+
+    def __init__(self, stream: trio.SocketStream, patience: float) -> None:
+        self.stream = stream
+        self.socket = stream.socket
+        self.patience = patience
+        self.read_until = math.inf
+
+    async def send_all(self, data: bytes) -> None:
         try:
-            while (await websocket.receive())["type"] != "websocket.disconnect":
-                pass
-        except RuntimeError:
-            pass  # it has said so already
+            with trio.fail_after(self.patience):
+                await self.stream.send_all(data)
+        except trio.TooSlowError:
+            await trio.aclose_forcefully(self.stream)
+            raise trio.BrokenResourceError("it took nothing for too long") from None
+        if data.startswith(CLOSE):
+            self.read_until = trio.current_time() + GOODBYE_SECONDS
+
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        with trio.move_on_at(self.read_until):
+            return await self.stream.receive_some(max_bytes)
+        return b""
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+def hypercorn_config(settings: Settings) -> Config:
+    config = Config()
+    config.errorlog = logging.getLogger(f"{__name__}.hypercorn")
+    config.keep_alive_timeout = settings.patience
+    config.websocket_max_message_size = MAX_MESSAGE
+    return config
 
 
 async def web_door(
-    inbox: Inbox[Open], listener: socket.socket, settings: Settings
+    inbox: Inbox[Open], listener: trio.SocketListener, settings: Settings
 ) -> None:
-    """Serve the page, once there are sessions for it; close gracefully."""
-    closing = trio.Event()
-    with listener:
-        async with trio.open_nursery() as nursery:
-            async for message in inbox:
-                app = build_app(message.sessions, settings)
-                config = hypercorn_config(listener.detach())
-                nursery.start_soon(
-                    # Hypercorn's types want a less exact application.
-                    partial(serve, app, config, shutdown_trigger=closing.wait)  # type: ignore[arg-type]
-                )
-            closing.set()
+    """Let browsers in, once there are sessions for them.
 
+    The connections are those of Hypercorn's trio worker. Its own ``serve()`` would end
+    with the first one that fails, and some can be made to: by sending frames before
+    the WebSocket is open, for one.
+    """
+    config = hypercorn_config(settings)
+    context = WorkerContext(max_requests=None)
 
-def hypercorn_config(listener: int) -> Config:
-    config = Config()
-    config.bind = [f"fd://{listener}"]
-    config.errorlog = logging.getLogger(f"{__name__}.hypercorn")
-    config.errorlog.setLevel(logging.WARNING)
-    config.graceful_timeout = GOODBYE_SECONDS
-    config.websocket_max_message_size = MAX_MESSAGE
-    return config
+    async def accept(sessions: SupervisorRef) -> None:
+        app = ASGIWrapper(build_app(sessions, settings))
+
+        async def serve(stream: trio.SocketStream) -> None:
+            patient = PatientStream(stream, settings.patience)
+            try:
+                await TCPServer(app, config, context, ConnectionState({}), patient)
+            except Exception as error:
+                log.info("%s made a connection fail: %r", peer_name(stream), error)
+
+        await trio.serve_listeners(serve, [listener])
+
+    async for message in inbox:
+        inbox.start_soon(accept, message.sessions)

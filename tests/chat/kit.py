@@ -1,7 +1,7 @@
 """What the tests of the chat share: clients that a test plays line by line."""
 
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -9,6 +9,7 @@ import attrs
 import trio
 from trio.testing import memory_stream_pair
 
+from examples.chat.protocol import MAX_LINE
 from examples.chat.server import Sockets, bind, start_chat
 from examples.chat.sessions import attend
 from examples.chat.settings import Settings
@@ -75,7 +76,7 @@ class Chat:
     sessions: SupervisorRef
     settings: Settings
     nursery: trio.Nursery
-    numbers: count[int] = attrs.field(factory=lambda: count(1))
+    numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
     async def visit(self, stream: trio.abc.Stream | None = None) -> Visitor:
         """Let a client in, on a pair of memory streams or on a given one."""
@@ -116,11 +117,13 @@ class Server:
     system: ActorSystem
     tcp_port: int
     web_port: int
+    visitors: list[Visitor] = attrs.field(factory=list[Visitor])
 
     async def visit(self) -> Visitor:
         """Connect by TCP."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.tcp_port)
         visitor = Visitor(stream)
+        self.visitors.append(visitor)
         await visitor.expect("welcome")
         return visitor
 
@@ -141,9 +144,26 @@ def port_of(sock: socket.socket) -> int:
 async def open_server(settings: Settings = SETTINGS) -> AsyncGenerator[Server, None]:
     """Run a chat on free loopback ports; at the end all is over."""
     with trio.fail_after(60):
-        tcp, web = (bind("127.0.0.1", 0, settings) for _ in range(2))
+        tcp, web = (bind("127.0.0.1", 0) for _ in range(2))
         ports = port_of(tcp), port_of(web)
         async with open_actor_system("chat") as system:
             await start_chat(system, settings, Sockets(tcp, web))
-            yield Server(system, *ports)
+            server = Server(system, *ports)
+            yield server
             system.stop()
+        for visitor in server.visitors:
+            await visitor.stream.aclose()
+
+
+async def talk_until(visitor: Visitor, text: str) -> None:
+    """Say long lines, and read what comes back, until somebody else does not.
+
+    The system's own buffers take some megabytes.
+    """
+    line = ""
+    for number in range(10_000):
+        await visitor.type(f"{number} " + "x" * (MAX_LINE - 10))
+        while not (line := await visitor.line()).endswith("xxx"):
+            if line == text:
+                return
+    raise AssertionError(f"{line[:100]} instead of {text!r}")

@@ -166,7 +166,7 @@ async def test_the_button_crashes_the_room_and_one_sees_it_come_back() -> None:
             actor(page, "/rooms/lobby", "running")
             lobby = page.locator('#tree li[data-path="/rooms/lobby"]')
             expect(lobby).to_have_attribute("data-restarts", "1")
-            expect(lobby).to_contain_text("restarted 1")
+            expect(lobby).to_contain_text("1 restart")
             has_line(page, "the room has crashed and is back")
             has_line(page, "said while it is away")
             has_line(page, "me, too")

@@ -17,13 +17,10 @@ from trio_actors import Backoff, Snapshot
 
 from .kit import SETTINGS, Visitor, open_chat
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
-
 # --- Talking ----------------------------------------------------------------
 
 
-async def test_what_one_says_all_in_the_room_see() -> None:
+async def test_what_one_says_all_in_the_room_see(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         eve = await chat.guest("eve", room="elsewhere")
@@ -34,7 +31,7 @@ async def test_what_one_says_all_in_the_room_see() -> None:
         assert await eve.expect("<") == "<eve> hello?"
 
 
-async def test_coming_and_going_is_told() -> None:
+async def test_coming_and_going_is_told(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await ada.expect("* bob is here")
@@ -46,14 +43,14 @@ async def test_coming_and_going_is_told() -> None:
         await ada.expect("* bob has left")
 
 
-async def test_two_slashes_say_one() -> None:
+async def test_two_slashes_say_one(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada = await chat.guest("ada")
         await ada.type("//quit is a command")
         await ada.expect("<ada> /quit is a command")
 
 
-async def test_who_and_rooms_and_help() -> None:
+async def test_who_and_rooms_and_help(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada = await chat.visit()
         await ada.type("/rooms")
@@ -68,7 +65,7 @@ async def test_who_and_rooms_and_help() -> None:
         await ada.expect("* Anything else is said in your room")
 
 
-async def test_who_joins_is_shown_the_last_50_lines() -> None:
+async def test_who_joins_is_shown_the_last_50_lines(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada = await chat.guest("ada")
         await ada.type(*(f"line {n}" for n in range(60)))
@@ -83,7 +80,9 @@ async def test_who_joins_is_shown_the_last_50_lines() -> None:
         ]
 
 
-async def test_going_to_another_room_leaves_the_first() -> None:
+async def test_going_to_another_room_leaves_the_first(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await bob.type("/join attic")
@@ -97,7 +96,9 @@ async def test_going_to_another_room_leaves_the_first() -> None:
         await bob.expect("* you are in attic")
 
 
-async def test_a_private_line_reaches_one_person_only() -> None:
+async def test_a_private_line_reaches_one_person_only(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob", "attic")
         eve = await chat.guest("eve")
@@ -110,7 +111,7 @@ async def test_a_private_line_reaches_one_person_only() -> None:
         await ada.expect("* nobody is not here")
 
 
-async def test_a_private_line_needs_a_name() -> None:
+async def test_a_private_line_needs_a_name(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         bob, stranger = await chat.guest("bob"), await chat.visit()
         await stranger.type("/msg bob psst")
@@ -122,7 +123,7 @@ async def test_a_private_line_needs_a_name() -> None:
 # --- Nicknames (S2-2: a name reaches whoever has it) ------------------------
 
 
-async def test_a_nickname_belongs_to_one_session() -> None:
+async def test_a_nickname_belongs_to_one_session(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada, other = await chat.guest("ada"), await chat.visit()
         await other.type("/nick Ada")
@@ -134,7 +135,9 @@ async def test_a_nickname_belongs_to_one_session() -> None:
         await ada.expect("<bob> still bob")
 
 
-async def test_a_nickname_is_free_again_when_its_session_ends_or_changes_it() -> None:
+async def test_a_nickname_is_free_again_when_its_session_ends_or_changes_it(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await ada.type("/nick eve")
@@ -148,7 +151,9 @@ async def test_a_nickname_is_free_again_when_its_session_ends_or_changes_it() ->
         await ada.expect("* eve is now ada")
 
 
-async def test_one_may_change_how_ones_own_name_is_written() -> None:
+async def test_one_may_change_how_ones_own_name_is_written(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await ada.type("/nick ADA")
@@ -157,7 +162,7 @@ async def test_one_may_change_how_ones_own_name_is_written() -> None:
         await bob.expect("* ada is taken")
 
 
-async def test_nothing_goes_without_a_name_or_a_room() -> None:
+async def test_nothing_goes_without_a_name_or_a_room(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada = await chat.visit()
         for text in ("hello", "/join lobby", "/leave", "/who"):
@@ -192,7 +197,9 @@ async def test_nothing_goes_without_a_name_or_a_room() -> None:
         (b"GET / HTTP/1.1\r\n\r\n", "an empty line says nothing"),
     ],
 )
-async def test_bad_input_is_answered_and_harms_nobody(data: bytes, answer: str) -> None:
+async def test_bad_input_is_answered_and_harms_nobody(
+    autojump_clock: MockClock, data: bytes, answer: str
+) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada", "attic"), await chat.guest("bob")
         await ada.send(data)
@@ -205,7 +212,7 @@ async def test_bad_input_is_answered_and_harms_nobody(data: bytes, answer: str) 
         ]
 
 
-async def test_a_word_of_4_kib_is_passed_on_whole() -> None:
+async def test_a_word_of_4_kib_is_passed_on_whole(autojump_clock: MockClock) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await ada.type("x" * MAX_LINE)
@@ -232,7 +239,9 @@ async def test_a_flood_waits_nothing_of_it_is_lost_and_the_others_do_not_notice(
         assert sum("slow down" in line for line in lines) == 1
 
 
-async def test_who_was_too_fast_is_told_again_only_at_the_next_flood() -> None:
+async def test_who_was_too_fast_is_told_again_only_at_the_next_flood(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, rate=5, burst=5)
     async with open_chat(settings) as chat:
         ada = await chat.guest("ada")
@@ -243,10 +252,26 @@ async def test_who_was_too_fast_is_told_again_only_at_the_next_flood() -> None:
             await ada.expect("flood 9")
 
 
+async def test_a_flood_that_does_not_end_is_cut_off(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings = evolve(SETTINGS, rate=5, burst=20)
+    async with open_chat(settings) as chat:
+        ada, bob = await chat.guest("ada"), await chat.guest("bob")
+        began = trio.current_time()
+        await ada.send(b"x\n" * 100_000)
+        await bob.expect("* ada has left")
+        assert 60 <= trio.current_time() - began < 1000
+        assert "too fast for 60 seconds" in (await ada.until_closed())[-1]
+    assert "mem-1 (memory): it was too fast for 60 seconds" in caplog.text
+
+
 # --- Slow clients, and those that are gone ----------------------------------
 
 
 async def test_a_client_that_never_reads_is_sent_away_and_the_reason_is_logged(
+    autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -268,6 +293,7 @@ async def test_a_client_that_never_reads_is_sent_away_and_the_reason_is_logged(
 
 
 async def test_a_client_that_takes_nothing_for_10_seconds_is_given_up(
+    autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -285,7 +311,9 @@ async def test_a_client_that_takes_nothing_for_10_seconds_is_given_up(
     assert "mem-2 (memory): it took nothing for 10 s" in caplog.text
 
 
-async def test_a_client_may_be_slow_as_long_as_it_reads() -> None:
+async def test_a_client_may_be_slow_as_long_as_it_reads(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada = await chat.guest("ada")
         theirs, ours = lockstep_stream_pair()
@@ -301,6 +329,7 @@ async def test_a_client_may_be_slow_as_long_as_it_reads() -> None:
 
 
 async def test_a_client_whose_connection_breaks_has_left(
+    autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -311,7 +340,9 @@ async def test_a_client_whose_connection_breaks_has_left(
     assert "mem-2 (memory): the client hung up" in caplog.text
 
 
-async def test_what_a_client_said_before_it_hung_up_is_heard() -> None:
+async def test_what_a_client_said_before_it_hung_up_is_heard(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await bob.send(b"one\ntwo\nthree")
@@ -323,7 +354,9 @@ async def test_what_a_client_said_before_it_hung_up_is_heard() -> None:
         assert (await bob.until_closed())[-1] == "* goodbye: the client hung up"
 
 
-async def test_a_full_server_says_so_and_has_room_again_when_somebody_leaves() -> None:
+async def test_a_full_server_says_so_and_has_room_again_when_somebody_leaves(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, max_clients=2)
     async with open_chat(settings) as chat:
         ada = await chat.guest("ada")
@@ -338,7 +371,9 @@ async def test_a_full_server_says_so_and_has_room_again_when_somebody_leaves() -
         await chat.guest("eve")
 
 
-async def test_a_full_server_does_not_wait_for_a_client_that_does_not_read() -> None:
+async def test_a_full_server_does_not_wait_for_a_client_that_does_not_read(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, max_clients=1)
     async with open_chat(settings) as chat:
         ada = await chat.guest("ada")
@@ -352,6 +387,7 @@ async def test_a_full_server_does_not_wait_for_a_client_that_does_not_read() -> 
 
 
 async def test_a_mistake_in_one_session_ends_that_one_only(
+    autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """S2-2, isolation: let it crash."""
@@ -375,9 +411,9 @@ async def test_a_mistake_in_one_session_ends_that_one_only(
 # --- Rooms ------------------------------------------------------------------
 
 
-async def test_a_crashed_room_keeps_its_members_its_lines_and_what_is_said_meanwhile() -> (  # noqa: E501
-    None
-):
+async def test_a_crashed_room_keeps_its_members_its_lines_and_what_is_said_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
     """The demonstration; S0-7 "restart", S3-6 "requests sent meanwhile queue"."""
     settings = evolve(SETTINGS, demo=True)
     async with open_chat(settings) as chat:
@@ -415,7 +451,9 @@ def restarts(snapshot: Snapshot, name: str) -> int:
     raise AssertionError(f"no {name} in {snapshot.render()}")
 
 
-async def test_a_room_comes_back_however_often_it_crashes() -> None:
+async def test_a_room_comes_back_however_often_it_crashes(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, demo=True)
     async with open_chat(settings) as chat:
         ada = await chat.guest("ada")
@@ -424,7 +462,9 @@ async def test_a_room_comes_back_however_often_it_crashes() -> None:
             await ada.expect(f"<ada> line {n}")
 
 
-async def test_a_member_who_leaves_while_the_room_is_away_is_not_in_it_after() -> None:
+async def test_a_member_who_leaves_while_the_room_is_away_is_not_in_it_after(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, demo=True)
     async with open_chat(settings) as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
@@ -435,7 +475,9 @@ async def test_a_member_who_leaves_while_the_room_is_away_is_not_in_it_after() -
         await bob.expect("* 1 in lobby: bob")
 
 
-async def test_a_room_that_does_not_answer_in_time_is_said_to() -> None:
+async def test_a_room_that_does_not_answer_in_time_is_said_to(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, demo=True, pause=Backoff(60, 60, jitter=0))
     async with open_chat(settings) as chat:
         ada, bob = await chat.guest("ada"), await chat.visit()
@@ -449,7 +491,9 @@ async def test_a_room_that_does_not_answer_in_time_is_said_to() -> None:
         await ada.expect("* 1 in lobby: ada")
 
 
-async def test_an_empty_room_is_closed_after_some_time_and_forgets() -> None:
+async def test_an_empty_room_is_closed_after_some_time_and_forgets(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada = await chat.guest("ada")
         await ada.type("remember me", "/leave", "/nick eve")
@@ -468,7 +512,9 @@ async def test_an_empty_room_is_closed_after_some_time_and_forgets() -> None:
         assert await ada.line() == "* eve is here"
 
 
-async def test_an_empty_room_is_closed_even_if_it_crashed_meanwhile() -> None:
+async def test_an_empty_room_is_closed_even_if_it_crashed_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
     settings = evolve(SETTINGS, demo=True)
     async with open_chat(settings) as chat:
         ada = await chat.guest("ada")
@@ -479,7 +525,7 @@ async def test_an_empty_room_is_closed_even_if_it_crashed_meanwhile() -> None:
         await ada.expect("* no rooms yet")
 
 
-async def test_there_are_only_so_many_rooms() -> None:
+async def test_there_are_only_so_many_rooms(autojump_clock: MockClock) -> None:
     settings = evolve(SETTINGS, max_rooms=2)
     async with open_chat(settings) as chat:
         ada, bob = await chat.guest("ada", "one"), await chat.guest("bob", "two")
@@ -489,7 +535,9 @@ async def test_there_are_only_so_many_rooms() -> None:
         await bob.expect("* ada is here")
 
 
-async def test_when_all_rooms_have_to_go_their_members_are_told() -> None:
+async def test_when_all_rooms_have_to_go_their_members_are_told(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         ada = await chat.guest("ada")
         rooms = chat.system.find("/rooms")
@@ -505,7 +553,9 @@ async def test_when_all_rooms_have_to_go_their_members_are_told() -> None:
 # --- The end ----------------------------------------------------------------
 
 
-async def test_everybody_is_told_goodbye_when_the_server_stops() -> None:
+async def test_everybody_is_told_goodbye_when_the_server_stops(
+    autojump_clock: MockClock,
+) -> None:
     """SHUT-2: no cleanup is skipped."""
     async with open_chat() as chat:
         guests = [await chat.guest(f"guest-{n}") for n in range(20)]
@@ -515,7 +565,9 @@ async def test_everybody_is_told_goodbye_when_the_server_stops() -> None:
             assert lines[-1] == "* goodbye: the server is going down"
 
 
-async def test_a_client_that_comes_while_the_server_stops_is_turned_away() -> None:
+async def test_a_client_that_comes_while_the_server_stops_is_turned_away(
+    autojump_clock: MockClock,
+) -> None:
     async with open_chat() as chat:
         chat.sessions.stop()
         await chat.sessions.wait_stopped()
