@@ -74,6 +74,7 @@ class Ending(Incarnation):
         was_up = self.phase == "running"
         self.phase = "restarting"
         self.between = True
+        self._resume = False  # there was more to do than to go on
         cancel_timers(self.me)
         await self._close_children(Halt.STOP)
         trouble = await self._call_hook(hook, why) if was_up else None

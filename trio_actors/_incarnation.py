@@ -140,7 +140,7 @@ class Incarnation(Life):
         """Start and run once; return what it failed with, if it failed."""
         failure: BaseException | None = None
         try:
-            if self.halt is Halt.RESTART:
+            if self.halt is Halt.RESTART and not self._resume:
                 self.halt = Halt.NONE  # this is the new incarnation it asked for
             if not self._must_end():
                 self._build()
