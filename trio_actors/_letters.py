@@ -12,7 +12,8 @@ from ._topics import Feed
 if TYPE_CHECKING:
     from ._runtime import Runtime
 
-log = logging.getLogger("trio_actors")
+# A logger of its own: a program for which they are normal turns it down.
+log = logging.getLogger("trio_actors.dead_letters")
 
 BURST = 5.0
 """Seconds in which only the first letter is logged."""
