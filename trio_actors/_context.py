@@ -132,7 +132,7 @@ class Context(_Spawner, Generic[M_contra]):
         the first. A ``Terminated`` without a handler is a DeathPact. (OTP's
         ``monitor``, one per actor; Akka's ``watch`` and ``watchWith``.)
         """
-        cell, target = self.cell, _cell_of(ref, "watch")
+        cell, target = self.cell, cell_of(ref, "watch")
         cell.runtime.touch("watch", target.path)
         if cell.watching is None:
             cell.watching = {}
@@ -150,7 +150,7 @@ class Context(_Spawner, Generic[M_contra]):
 
     def unwatch(self, ref: ActorRef[Never]) -> None:
         """Take a watch back, even when its message is already queued."""
-        cell, target = self.cell, _cell_of(ref, "unwatch")
+        cell, target = self.cell, cell_of(ref, "unwatch")
         cell.runtime.touch("watch", target.path)
         watch = cell.watching.pop(target, None) if cell.watching else None
         if watch is not None and target.watchers is not None:
@@ -162,7 +162,7 @@ class Context(_Spawner, Generic[M_contra]):
         If it has ended so already, at once. (OTP's ``link``, without trapping exits:
         use ``watch()`` for that.)
         """
-        cell, other = self.cell, _cell_of(ref, "link")
+        cell, other = self.cell, cell_of(ref, "link")
         cell.runtime.touch("watch", other.path)
         if other is cell:
             return
@@ -177,7 +177,7 @@ class Context(_Spawner, Generic[M_contra]):
 
     def unlink(self, ref: ActorRef[Never]) -> None:
         """Undo ``link()``."""
-        cell, other = self.cell, _cell_of(ref, "unlink")
+        cell, other = self.cell, cell_of(ref, "unlink")
         cell.runtime.touch("watch", other.path)
         for one, two in ((cell, other), (other, cell)):
             if one.links is not None:
@@ -313,7 +313,8 @@ class Context(_Spawner, Generic[M_contra]):
         self.cell.alive_at = self.cell.runtime.now()
 
 
-def _cell_of(ref: ActorRef[Any], verb: str) -> Cell:
+def cell_of(ref: ActorRef[Any], verb: str) -> Cell:
+    """Return the one actor behind a ref; TypeError if there is none, or many."""
     if not isinstance(cast("object", ref), ActorRef) or isinstance(
         cast("object", ref.cell), Nobody
     ):

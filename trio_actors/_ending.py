@@ -192,6 +192,8 @@ class Ending(Incarnation):
         self.announce("stopped", exit.error)
         self._tell_watchers()
         self._tell_links(exit)
+        if self.tracer is not None:
+            self.tracer.end()
         self.instance = self.behavior = self.previous = self.became = None
         self.family.ended(self.me, exit)
 

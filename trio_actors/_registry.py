@@ -20,7 +20,7 @@ from ._complaints import error_for
 from ._errors import MailboxFull, NameTaken, show
 from ._mailbox import Door, Mailbox
 from ._messages import DeadReason, Exit
-from ._pending import Pending
+from ._pending import Pending, message_of
 from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, check_routing
 from ._topics import Feed, Subscription
@@ -74,7 +74,7 @@ class Nobody:
     def refuse(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter of a message."""
         self.system.count_refused()
-        message = item.message if isinstance(item, Pending) else item
+        message = message_of(item)
         self.system.dead_letter(message, self.ref, reason)
         if isinstance(item, Pending):
             item.fail(error_for(reason, cast("Cell", self), message))
@@ -85,11 +85,11 @@ class Entry:
 
     __slots__ = ("feed", "held", "holders", "is_unique", "nobody", "routers")
 
-    def __init__(self, name: str, nobody: Nobody) -> None:
+    def __init__(self, nobody: Nobody, feed: Feed[tuple[ActorRef[Any], ...]]) -> None:
         self.holders: dict[ActorRef[Any], None] = {}
         self.is_unique = False
         self.held: deque[Any] = deque()
-        self.feed: Feed[tuple[ActorRef[Any], ...]] = Feed(f"key {name!r}")
+        self.feed = feed
         self.nobody = nobody
         self.routers: dict[Routing, Router] = {}
 
@@ -147,7 +147,8 @@ class Registry:
         entry = self._entries.get(key.name)
         if entry is None:
             nobody = Nobody(f"service:{key.name}", self._system, self._runtime)
-            entry = self._entries[key.name] = Entry(key.name, nobody)
+            feed = Feed[Any](f"key {key.name!r}", has_ended=self._system.ended)
+            entry = self._entries[key.name] = Entry(nobody, feed)
         return entry
 
     def register(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:

@@ -21,7 +21,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._behavior import Recipe
 from ._cell import Cell
-from ._context import Context
+from ._context import Context, cell_of
 from ._family import not_open, settle, walk
 from ._halts import Halt, Options
 from ._heartbeat import watch_heart
@@ -172,7 +172,7 @@ class ActorSystem(_Spawner):
                 "block" and "fail" drop the newest value, as "drop_new" does.
         """
         if isinstance(source, Topic):
-            return self.topics.feed(source).subscribe(buffer)
+            return self.topics.subscribe(source, buffer)
         return self.registry.subscribe(source, buffer)
 
     def events(self) -> Subscription[Event]:
@@ -184,8 +184,13 @@ class ActorSystem(_Spawner):
         return self.letters.feed.subscribe(DEFAULT_BUFFER)
 
     def trace(self, ref: ActorRef[Any]) -> Subscription[object]:
-        """Stream the messages an actor takes, in order."""
-        return ref.cell.trace().subscribe(DEFAULT_BUFFER)
+        """Stream the messages an actor takes, in order; it ends with the actor."""
+        cell = cell_of(ref, "trace")
+        feed = cell.trace()
+        if cell.exit is not None:
+            feed.end()
+        cell.rouse()  # also in the middle of a batch
+        return feed.subscribe(DEFAULT_BUFFER)
 
     # --- Looking ---
 

@@ -144,9 +144,9 @@ class Feed(Generic[T]):
 
     __slots__ = ("_has_ended", "_streams", "name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, has_ended: bool = False) -> None:
         self.name = name
-        self._has_ended = False
+        self._has_ended = has_ended
         self._streams: dict[Subscription[T], None] = {}
 
     def __bool__(self) -> bool:
@@ -184,12 +184,17 @@ class Topics:
     """Who listens to which topic."""
 
     def __init__(self) -> None:
+        self._have_ended = False
         self._feeds: dict[str, Feed[Any]] = {}
         self._actors: dict[str, dict[Cell, None]] = {}
 
-    def feed(self, topic: Topic[Any]) -> Feed[Any]:
-        """Return the streams of *topic*."""
-        return self._feeds.setdefault(topic.name, Feed(f"topic {topic.name!r}"))
+    def subscribe(self, topic: Topic[T], buffer: Mailbox) -> Subscription[T]:
+        """Stream what is published on *topic*."""
+        return Subscription(lambda: self._feed(topic.name), buffer)
+
+    def _feed(self, name: str) -> Feed[Any]:
+        new = Feed[Any](f"topic {name!r}", has_ended=self._have_ended)
+        return self._feeds.setdefault(name, new)
 
     def join(self, name: str, cell: Cell) -> None:
         """Let an actor have what is published; again is the same as once."""
@@ -217,10 +222,13 @@ class Topics:
         for cell in list(self._actors.get(topic.name, ())):
             cell.ref.tell_soon(value)
         feed = self._feeds.get(topic.name)
-        if feed is not None:
+        if feed:
             feed.emit(value)
+        elif feed is not None:
+            del self._feeds[topic.name]  # a chat has a topic per room
 
     def end(self) -> None:
         """End all streams."""
+        self._have_ended = True
         for feed in self._feeds.values():
             feed.end()
