@@ -83,7 +83,7 @@ class Actor(Generic[M_contra]):
         Raises:
             TypeError: *behavior* is no actor, but perhaps a class.
         """
-        if not isinstance(cast("object", behavior), Actor):
+        if not _is_actor(behavior):
             raise TypeError(
                 f"become() wants an instance of an Actor, but got {behavior!r}."
                 " Write self.become(Ready(...)), with parentheses."
@@ -132,6 +132,10 @@ class Actor(Generic[M_contra]):
 # code, so that nobody else can see it; __init__ of the class needs it before there is
 # an instance that could be given it.
 _building: Any = None
+
+
+def _is_actor(value: object) -> bool:
+    return isinstance(value, Actor)
 
 
 def overrides(instance: Actor[Any], hook: str) -> bool:
@@ -205,7 +209,7 @@ class Recipe:
             instance = self._make(*self.args)
         finally:
             _building = before
-        if not isinstance(instance, Actor):
+        if not _is_actor(instance):
             if inspect.iscoroutine(instance):
                 instance.close()
             raise TypeError(
@@ -230,7 +234,7 @@ def give_context(instance: Actor[Any], context: Context[Any]) -> None:
 def _is_function_actor(actor: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     if isinstance(actor, type):
         if not issubclass(actor, Actor):
-            _refuse(actor)
+            _refuse(cast("object", actor))
         return False
     if not callable(cast("object", actor)):
         _refuse(actor)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -127,8 +127,8 @@ def is_others_fault(error: BaseException) -> bool:
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """Iterate over the exceptions of a group, or over the one that is none."""
     if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:  # pyright: ignore[reportUnknownVariableType]
-            yield from leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(inner)
     else:
         yield error
 

@@ -149,8 +149,7 @@ class Growing:
                 self._named += 1
                 name = f"{recipe.label}-{self._named}"
             return name
-        given: object = name
-        if not isinstance(given, str) or not name or "/" in name:
+        if not is_name(name):
             raise ValueError(
                 f"{name!r} is no name for an actor. Write a text without a slash."
             )
@@ -280,6 +279,11 @@ async def settle(cells: Callable[[], Iterable[Cell]]) -> None:
             if not cell.is_idle:
                 waited = True
                 await cell.wait_idle()
+
+
+def is_name(value: object) -> bool:
+    """Whether *value* can be the name of an actor or of a system."""
+    return isinstance(value, str) and bool(value) and "/" not in value
 
 
 def walk(cells: Iterable[Cell]) -> Iterator[Cell]:

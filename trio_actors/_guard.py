@@ -15,7 +15,7 @@ import attrs
 
 from ._errors import show
 from ._messages import Carried, Terminated
-from ._pending import Pending
+from ._pending import message_of
 from ._ref import ActorRef
 
 _PLAIN = (
@@ -44,7 +44,7 @@ def make_guard(
 
     def guard(item: Any) -> Any:
         if check_messages:
-            check(item.message if isinstance(item, Pending) else item)
+            check(message_of(item))
         values = tuple((var, var.get()) for var in variables if _is_set(var))
         return Carried(item, values) if values else item
 
@@ -59,17 +59,16 @@ def _is_set(var: ContextVar[Any]) -> bool:
     return True
 
 
-def check(message: Any) -> None:
+def check(message: object) -> None:
     """Refuse a message that could be changed after it was sent (ORD-6, S0-9).
 
     Raises:
         TypeError: Its class is not frozen, or something in it is not hashable.
     """
-    kind = cast("type", type(message))
-    if not (isinstance(message, _PLAIN) or _is_frozen(kind)):
+    if not _is_frozen(message):
         raise TypeError(
             f"{show(message)} is no message, because it can be changed after it was"
-            f" sent. Write @attrs.frozen above class {kind.__name__}."
+            f" sent. Write @attrs.frozen above class {type(message).__name__}."
         )
     try:
         hash(message)
@@ -81,7 +80,10 @@ def check(message: Any) -> None:
         ) from None
 
 
-def _is_frozen(kind: type) -> bool:
+def _is_frozen(message: object) -> bool:
+    if isinstance(message, _PLAIN):
+        return True
+    kind = type(message)
     if dataclasses.is_dataclass(kind):
         return bool(cast("Any", kind).__dataclass_params__.frozen)
     if attrs.has(kind):

@@ -116,5 +116,6 @@ def split_cancelled(
 ) -> tuple[BaseException | None, BaseException | None]:
     """Split an exception into its ``Cancelled`` and the rest."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.split(trio.Cancelled)
     return (error, None) if isinstance(error, trio.Cancelled) else (None, error)

@@ -20,7 +20,7 @@ from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
 from ._mailbox import Box
 from ._messages import Carried, DeadReason, Signal
-from ._pending import Pending, check_deadlock
+from ._pending import Pending, check_deadlock, message_of
 from ._ref import ActorRef
 from ._topics import Feed
 
@@ -307,7 +307,7 @@ class Hand:
             self._dead_letter(item, reason)
 
     def _dead_letter(self, item: Any, reason: DeadReason) -> None:
-        message = item.message if isinstance(item, Pending) else item
+        message = message_of(item)
         self.system.dead_letter(message, self.ref, reason)
         if isinstance(item, Pending) and item.open:
             item.fail(error_for(reason, cast("Any", self), message))

@@ -58,10 +58,9 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
             trio.BusyResourceError: Another task receives already.
         """
         await checkpoint()
-        message: M_co = await self._next()
-        return message
+        return await self._next()
 
-    async def _next(self) -> Any:
+    async def _next(self) -> M_co:
         if self._receiving:
             raise trio.BusyResourceError("another task receives from this inbox")
         cell = self.cell
@@ -78,7 +77,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
             else:
                 self._budget -= 1
                 box.mark()
-                message = cell.next_for_function()
+                message: M_co = cell.next_for_function()
                 if message is not LAPSED:
                     return message
         await cancel_shielded_checkpoint()

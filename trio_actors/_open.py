@@ -24,6 +24,7 @@ from trio.lowlevel import checkpoint, enable_ki_protection
 
 from ._cell import Cell
 from ._errors import NoSystem
+from ._family import is_name
 from ._guard import make_guard
 from ._halts import Halt
 from ._mailbox import guarded_box
@@ -194,8 +195,7 @@ def open_actor_system(
     Raises:
         RuntimeError: ``signals=True`` outside of the main thread.
     """
-    given: object = name
-    if not isinstance(given, str) or not name or "/" in name:
+    if not is_name(name):
         raise ValueError(f"{name!r} is no name for a system: write a text, no slash.")
     if not shutdown >= 0:
         raise ValueError(f"shutdown is seconds from 0, not {shutdown!r}.")

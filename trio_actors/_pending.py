@@ -11,7 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import (
@@ -85,7 +85,7 @@ class Pending(Generic[R_co]):
         self.held = False  # deferred or stashed: no turn owes the answer now
         self.scope: trio.CancelScope | None = None  # the handler, if it ends with us
         self.race: Race | None = None  # which of several answers is taken
-        self._outcome: outcome.Outcome[Any] | None = None
+        self._outcome: outcome.Outcome[R_co] | None = None
         self._task: Task | None = None  # the asker, while it is parked here
         self._owner: Task | None = None
 
@@ -210,12 +210,18 @@ class Pending(Generic[R_co]):
 def _open(result: outcome.Outcome[R]) -> R:
     # Not unwrap(): that works once, and an answer may be awaited again and again.
     if isinstance(result, outcome.Value):
-        return result.value
+        value: R = result.value
+        return value
     assert isinstance(result, outcome.Error)
     raise result.error
 
 
 Runtime.pending_type = Pending
+
+
+def message_of(item: Any) -> Any:
+    """Return the message of what is sent: of a request, or the message itself."""
+    return item.message if isinstance(item, Pending) else item
 
 
 class Race:
@@ -357,7 +363,7 @@ def check_deadlock(asker: Cell) -> None:
 
 
 @contextmanager
-def waiting_for(target: Cell, *, end: bool = False) -> Iterator[None]:
+def waiting_for(target: Cell, *, end: bool = False) -> Generator[None]:
     """Say that this task waits for what *target* does next, or for its *end*."""
     asker = CURRENT.get()
     if asker is None or asker.task is not current_task():

@@ -82,6 +82,10 @@ def _is_number(value: object) -> bool:
     )
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 @attrs.frozen
 class Backoff:
     """Growing pauses between restarts (Akka's backoff, for every strategy)."""
@@ -164,11 +168,10 @@ class Supervision:
             f"Supervision: auto_shutdown is one of"
             f" {', '.join(map(repr, AUTO_SHUTDOWNS))}, not {self.auto_shutdown!r}.",
         )
-        limit: object = self.max_restarts
         _check(
-            limit is None
-            or (isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0),
-            f"Supervision: max_restarts is a number from 0 or None, not {limit!r}.",
+            self.max_restarts is None or _is_count(self.max_restarts),
+            "Supervision: max_restarts is a number from 0 or None, not"
+            f" {self.max_restarts!r}.",
         )
         _check(
             _is_number(self.within) and self.within > 0,
@@ -244,7 +247,9 @@ def directive_for(directives: Directives, error: BaseException) -> Directive:
         Exception: What the user's function raised, or a ValueError if it returned
             something else than a directive.
     """
-    found = [_directive_of_leaf(directives, leaf) for leaf in leaves(error)]
+    found: list[Directive] = [
+        _directive_of_leaf(directives, leaf) for leaf in leaves(error)
+    ]
     return max(found, key=SEVERITY.__getitem__)
 
 

@@ -29,7 +29,7 @@ from ._complaints import mailbox_full
 from ._errors import show
 from ._mailbox import BATCH, BURST
 from ._messages import Exit, Request
-from ._pending import CURRENT, Pending, waiting_for
+from ._pending import CURRENT, Pending, message_of, waiting_for
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -46,13 +46,13 @@ class _RequestTo(Protocol[M_co, R_co]):
     def __answered_with__(self) -> tuple[M_co, R_co]: ...
 
 
-class _SourceOf(Protocol[M_co]):
+class _SourceOf(Protocol[M_co]):  # pyright: ignore[reportUnusedClass]
     """A topic whose values are messages an actor takes."""
 
     def __published__(self) -> M_co: ...
 
 
-class _KeyFor(Protocol[M_co]):
+class _KeyFor(Protocol[M_co]):  # pyright: ignore[reportUnusedClass]
     """A key whose messages are among those an actor takes."""
 
     def __served__(self) -> M_co: ...
@@ -80,7 +80,8 @@ class ActorRef(Generic[M_contra]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActorRef):
             return NotImplemented
-        return type(other) is type(self) and other.cell is self.cell
+        same = type(other) is type(self)  # pyright: ignore[reportUnknownArgumentType]
+        return same and other.cell is self.cell
 
     def __hash__(self) -> int:
         return hash((self.cell.path, self.cell.uid))
@@ -229,8 +230,7 @@ class ActorRef(Generic[M_contra]):
 
     def _check_overflow(self, item: Any) -> None:
         if self.cell.box.overflow != "block":
-            message = item.message if isinstance(item, Pending) else item
-            raise mailbox_full(self.cell, message)
+            raise mailbox_full(self.cell, message_of(item))
 
     def accept(self, item: Any) -> bool:
         """Put a request that came by another actor into the mailbox.

@@ -24,7 +24,7 @@ from trio.lowlevel import (
 
 from ._errors import MailboxFull
 from ._messages import Request
-from ._pending import CURRENT, Pending, Race
+from ._pending import CURRENT, Pending, Race, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -206,11 +206,10 @@ class RoutedRef(ActorRef[M_contra]):
 
     def accept(self, item: Any) -> bool:
         """Put a request that came by another actor into the mailbox of a chosen one."""
-        message = item.message if isinstance(item, Pending) else item
-        targets = self._targets(message)
+        targets = self._targets(message_of(item))
         if len(targets) == 1:
             return targets[0].accept(item)
         if isinstance(item, Pending):
-            return self._send(item, targets)
+            return self._send(cast("Any", item), targets)
         self.tell_soon(item)
         return True

@@ -122,7 +122,7 @@ class ChildSpec(Generic[M_contra]):
         return f"<ChildSpec {self._name!r}: {self.recipe.label}>"
 
 
-class _Spawner:
+class _Spawner:  # pyright: ignore[reportUnusedClass]
     """What can start actors: a system, a context, a supervisor."""
 
     __slots__ = ()

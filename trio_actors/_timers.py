@@ -89,8 +89,7 @@ def set_timer(
 ) -> None:
     """Start a timer; one of the same key is replaced."""
     what = "interval" if repeat else "delay"
-    seconds: object = delay
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if not _is_number(delay):
         raise TypeError(
             f"the {what} of a timer is seconds, but got {show(delay)}. Write"
             f" send_{'every' if repeat else 'after'}(1.0, message)."
@@ -107,6 +106,10 @@ def set_timer(
     timer = Timer(cell, key, message, delay if repeat else None)
     cell.timers[key] = timer
     timer.start(delay)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _checked(key: object) -> Hashable:

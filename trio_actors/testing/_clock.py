@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import trio
 import trio._core._run as trio_run
@@ -35,7 +36,7 @@ class WorldClock(trio.abc.Clock):
         """Jump to *deadline*, or to what comes before it, and do not sleep."""
         if trio.testing.active_thread_count():
             return math.inf  # the end of a thread wakes the loop
-        if trio_run.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle:
+        if cast("Any", trio_run).GLOBAL_RUN_CONTEXT.runner.waiting_for_idle:
             return math.inf  # wait_all_tasks_blocked() comes before any time passes
         if deadline <= self.time:
             return 0

@@ -51,7 +51,7 @@ class Probe(Generic[M]):
     async def _listen(self, inbox: Inbox[M]) -> None:
         async for message in inbox:
             if isinstance(message, Request):
-                pending = inbox.cell.defer(message)
+                pending = inbox.cell.defer(cast("object", message))
                 if pending is not None:
                     self._requests.append(pending)
             self._received.append(message)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Never, TypeVar, TypeVarTuple, cast
 
@@ -374,7 +374,7 @@ class _InOrder(random.Random):
 
 
 @contextmanager
-def in_order() -> Iterator[None]:
+def in_order() -> Generator[None]:
     """Let trio run tasks in the order in which they were woken: that of sending."""
     run = cast("Any", trio_run)
     before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
