@@ -7,6 +7,7 @@
 to its tool: ``nox -s tests-3.12 -- -k supervisor``.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,19 @@ nox.options.error_on_missing_interpreters = False
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = sorted({"3.11", "3.12", "3.13", RUNNING})
+
+
+def show_pyenv() -> None:
+    """Let nox find what pyenv has installed: its shims hide all but the active one."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    roots = {Path(folder).parent for folder in folders if folder.endswith("/shims")}
+    for version in PYTHONS:
+        for root in roots:
+            folders += map(str, root.glob(f"versions/{version}.*/bin"))
+    os.environ["PATH"] = os.pathsep.join(folders)
+
+
+show_pyenv()
 
 
 def group(name: str) -> list[str]:
@@ -58,7 +72,7 @@ def lint(session: nox.Session) -> None:
         "--isolated",
         "--select=ASYNC102,ASYNC103",
         "--per-file-ignores",
-        "_supervisor.py:ASYNC103 _system.py:ASYNC102,ASYNC103",
+        "_family.py:ASYNC103 _open.py:ASYNC102,ASYNC103",
         "trio_actors",
     )
     session.run("python", "-m", "tests.checkpoints")
@@ -89,11 +103,14 @@ def examples(session: nox.Session) -> None:
 def trio_typing(session: nox.Session) -> None:
     """The types survive beside trio-typing, which is in no other environment."""
     session.install(*group("build"))
-    session.install(str(wheel(session)), "mypy", *group("compat-typing"))
-    program = Path("tests/typing/beside_trio_typing.py").resolve()
+    checkers = ("mypy", "pyright[nodejs]")
+    session.install(str(wheel(session)), *checkers, *group("compat-typing"))
+    # Away from here, so that the wheel is what it imports.
+    shutil.copy("tests/typing/beside_trio_typing.py", session.create_tmp())
     with session.chdir(session.create_tmp()):
-        session.run("python", str(program))
-        session.run("mypy", "--strict", "--no-incremental", str(program))
+        session.run("python", "beside_trio_typing.py")
+        session.run("mypy", "--strict", "--no-incremental", "beside_trio_typing.py")
+        session.run("pyright", "beside_trio_typing.py")
 
 
 @nox.session
