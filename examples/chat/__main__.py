@@ -6,8 +6,10 @@ import sys
 
 import trio
 
-from .limits import affordable
+from .limits import affordable, how_to_afford
 from .settings import Settings
+
+MAX_CLIENTS = 20_000
 
 
 def arguments() -> argparse.Namespace:
@@ -37,7 +39,7 @@ def arguments() -> argparse.Namespace:
         help="another web origin whose pages may connect, as https://chat.example",
     )
     parser.add_argument(
-        "--max-clients", type=int, default=20_000, help="(%(default)s)", metavar="N"
+        "--max-clients", type=int, metavar="N", help="(as many as fit, up to 20000)"
     )
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     return parser.parse_args()
@@ -56,6 +58,8 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.WARNING if options.quiet else logging.INFO,
     )
+    # A line that was said while a client left is nothing to worry about.
+    logging.getLogger("trio_actors.dead_letters").setLevel(logging.ERROR)
     try:
         from .server import run_chat  # noqa: PLC0415 (so that one learns what is missing)
     except ModuleNotFoundError as error:
@@ -67,8 +71,11 @@ def main() -> int:
     settings = Settings(
         demo=options.demo,
         origins=tuple(options.origin),
-        max_clients=affordable(options.max_clients),
+        max_clients=affordable(options.max_clients or MAX_CLIENTS),
     )
+    if options.max_clients is not None and settings.max_clients < options.max_clients:
+        print(how_to_afford(options.max_clients), file=sys.stderr)
+        return 2
     try:
         trio.run(run_chat, settings, options.host, options.tcp_port, options.web_port)
     except KeyboardInterrupt:

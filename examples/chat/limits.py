@@ -1,13 +1,9 @@
 """How many connections the system lets one program have."""
 
-import logging
-
 try:
     import resource
 except ImportError:  # Windows counts no descriptors
     resource = None  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
 
 SPARE_FILES = 100
 """Descriptors for all that is not a client."""
@@ -18,21 +14,22 @@ def affordable(clients: int) -> int:
     if resource is None:
         return clients
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return clients
     wanted = clients + SPARE_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    fits = clients if soft == resource.RLIM_INFINITY else soft - SPARE_FILES
-    if fits >= clients:
-        return clients
-    log.warning(
-        "there is room for %d clients, not %d: the system allows this program %d "
-        "open files; more with  ulimit -Hn %d  (as root) before the start",
-        fits,
-        clients,
-        soft,
-        clients + SPARE_FILES,
+    return min(clients, soft - SPARE_FILES)
+
+
+def how_to_afford(clients: int) -> str:
+    """Return what to do when they do not fit."""
+    return (
+        f"{clients} clients do not fit: the system allows this program only "
+        f"{affordable(clients) + SPARE_FILES} open files.\n"
+        f"Start it from a shell where an administrator has said\n"
+        f"    ulimit -n {clients + SPARE_FILES}"
     )
-    return fits

@@ -24,7 +24,7 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColum
 from rich.table import Table
 
 from .clients import Client, Idler, Talker, Tally, connect
-from .limits import affordable
+from .limits import affordable, how_to_afford
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 200
@@ -309,7 +309,7 @@ async def main(options: argparse.Namespace) -> int:
 async def start_or_find(options: argparse.Namespace) -> AsyncGenerator[Server, None]:
     wanted = options.clients + options.idle
     if affordable(wanted) < wanted:
-        raise LoadFailed("that many clients do not fit; see above")
+        raise LoadFailed(how_to_afford(wanted))
     if options.connect is not None:
         yield Server(*options.connect)
         return
