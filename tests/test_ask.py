@@ -3,6 +3,7 @@
 Rules: ASK-D1 to ASK-D5, design 2 ("Cancellation is a property of a message").
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -73,7 +74,8 @@ async def test_an_answer_may_be_none_or_an_exception_or_anything(world: World) -
 
     ref = await world.spawn(Echo)
     error = ValueError("as a value")
-    for value in (None, error, [], (), Get(), NotImplemented, ref):
+    values: list[object] = [None, error, [], (), Get(), NotImplemented, ref]
+    for value in values:
         assert await ref.ask(Any_(value)) is value
 
 
@@ -95,13 +97,14 @@ async def test_every_way_to_ask_is_a_checkpoint(world: World) -> None:
     async def again() -> int:
         return await done
 
-    for attempt, error in (
+    attempts: list[tuple[Callable[[], Awaitable[int]], type[Exception] | None]] = [
         (lambda: ref.ask(Get()), None),
         (lambda: gone.ask(Get()), ActorStopped),
         (lambda: full.ask(Get()), MailboxFull),
         (again, None),
         (lambda: ref.ask(Boom()), ActorFailed),
-    ):
+    ]
+    for attempt, error in attempts:
         with trio.testing.assert_checkpoints():
             if error is None:
                 await attempt()

@@ -38,7 +38,7 @@ class Cell(Ending):
     @enable_ki_protection
     async def run(self) -> None:
         """Live: the actor's task."""
-        self.task = current_task()
+        self.task = self.worker = current_task()
         CURRENT.set(self)
         self.context = self.family.make_context(self)
         exit: Exit | None = None

@@ -14,6 +14,7 @@ from typing import Any, cast
 import attrs
 
 from ._errors import show
+from ._mailbox import Box
 from ._messages import Carried, Terminated
 from ._pending import message_of
 from ._ref import ActorRef
@@ -89,3 +90,44 @@ def _is_frozen(message: object) -> bool:
     if attrs.has(kind):
         return kind.__setattr__.__qualname__.startswith("_frozen")
     return False
+
+
+class GuardedBox(Box):
+    """A box that looks at each message on its way in.
+
+    Used by systems with ``propagate=`` or ``check_messages=``; the others pay nothing.
+    """
+
+    __slots__ = ()
+
+    def put(self, item: Any) -> bool:
+        """Wrap the message together with the context variables that travel with it."""
+        return super().put(self._carry(item))
+
+    def put_granted(self, item: Any) -> bool:
+        """Wrap as `put()` does."""
+        try:
+            carried = self._carry(item)
+        except BaseException:
+            self.release(1)
+            raise
+        return super().put_granted(carried)
+
+    def put_over(self, item: Any) -> None:
+        """Wrap as `put()` does."""
+        super().put_over(self._carry(item))
+
+    def _carry(self, item: Any) -> Any:
+        raise NotImplementedError
+
+
+def guarded_box(guard: Callable[[Any], Any]) -> type[Box]:
+    """Make a box class whose messages go through *guard*, which may raise."""
+
+    class Guarded(GuardedBox):
+        __slots__ = ()
+
+        def _carry(self, item: Any) -> Any:
+            return item if type(item) is Carried else guard(item)
+
+    return Guarded

@@ -20,14 +20,13 @@ from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
 from ._mailbox import Box
 from ._messages import Carried, DeadReason, Signal
-from ._pending import Pending, check_deadlock, message_of
+from ._pending import Pending, message_of
 from ._ref import ActorRef
 from ._topics import Feed
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
 
-    from ._cell import Cell
     from ._runtime import Runtime
     from ._system import ActorSystem
 
@@ -77,6 +76,7 @@ class Hand:
         "task",
         "tracer",
         "uid",
+        "worker",
     )
 
     abandoned: int
@@ -93,6 +93,7 @@ class Hand:
 
     def __init__(self) -> None:
         self.task: Task | None = None
+        self.worker: Task | None = None  # whose waits are the turn's
         self.behavior: Actor[Any] | None = None  # whose handlers are called
         self.shape: Shape | None = None
         self.current: Any = None
@@ -219,9 +220,10 @@ class Hand:
     def _check_moved(pending: Pending[Any]) -> None:
         """The asker waits for another actor now: that may close a circle."""
         try:
-            check_deadlock(cast("Cell", pending.asker))
+            pending.check_deadlock()
         except AskDeadlock as error:
             pending.fail(error)
+            pending.abandoned = True  # so that it is skipped, as one that is asked
 
     def put_aside(self, message: object) -> Pending[Any] | None:
         """Stash the message in hand."""

@@ -64,6 +64,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         if self._receiving:
             raise trio.BusyResourceError("another task receives from this inbox")
         cell = self.cell
+        cell.receive_in(current_task())
         cell.end_function_turn()
         box = cell.box
         while not cell.ends_receiving():

@@ -252,6 +252,7 @@ class Incarnation(Life):
         """Run the function of a function actor."""
         self.busy_since = self.runtime.now()
         inbox = self.context = self.family.make_context(self.me)
+        self.worker = self.task
         await _unprotected(self.recipe.run, inbox)
         self.end_function_turn()
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from trio.lowlevel import ParkingLot, checkpoint
+from trio.lowlevel import ParkingLot, Task, checkpoint
 
 from ._behavior import (
     DEFAULT_MAILBOX,
@@ -214,6 +214,26 @@ class Life(Turns):
     async def wait_for_phase(self, *phases: Phase) -> None:
         """Wait until it is in one of *phases*."""
         await self.until(lambda: self.phase in phases)
+
+    def has_come_up(self) -> bool:
+        """Whether its first start has ended, well or not."""
+        return self.was_started or self.phase == "stopped"
+
+    def has_ended(self) -> bool:
+        """Whether it has stopped for good."""
+        return self.phase == "stopped"
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether its turn is cancelled already, or will be: then it waits in vain."""
+        doomed = self.halt in (Halt.RESTART, Halt.KILL) or self._injected is not None
+        return doomed or self._deadline is not None
+
+    def receive_in(self, task: Task) -> None:
+        """Note where a function receives; what it waits for elsewhere holds up none."""
+        if self.worker is not task:
+            self.worker = task
+            self.waits_for = None
 
     async def wait_ended(self) -> Exit:
         """Wait until it has stopped for good. Always a checkpoint."""

@@ -31,7 +31,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from ._messages import Carried, DeadReason, Signal
+from ._messages import DeadReason, Signal
 
 Overflow: TypeAlias = Literal["block", "drop_new", "drop_oldest", "fail"]
 OVERFLOWS = ("block", "drop_new", "drop_oldest", "fail")
@@ -263,13 +263,21 @@ class Box:
         return waiter.got
 
     def put_granted(self, item: Any) -> bool:
-        """Put a message into granted room; False if the door has closed to a slit."""
+        """Put a message into granted room; False if `shut()` woke it without any."""
         self._reserved -= 1
-        if self.door:
-            return self._put_over_limit(item)
-        self._store(item)
-        self._set_limit()
+        if self.door and (self.door is Door.CLOSED or not self.owner.admits()):
+            self.owner.refuse(item, self.refusal)
+            self.grant()  # the room is for those who wait inside
+        elif self.door and self._free() <= 0:
+            return False
+        else:
+            self._store(item)
+            self._set_limit()
         return True
+
+    def holds_up(self, task: Task) -> bool:
+        """Whether a task still waits for room."""
+        return any(waiter.task is task for waiter in self.waiting or ())
 
     def release(self, room: int) -> None:
         """Give up granted room."""
@@ -360,39 +368,3 @@ class Box:
             for waiter in list(self.waiting or ()):
                 self._let_go(waiter, 1)
             self._set_limit()
-
-
-class GuardedBox(Box):
-    """A box that looks at each message on its way in.
-
-    Used by systems with ``propagate=`` or ``check_messages=``; the others pay nothing.
-    """
-
-    __slots__ = ()
-
-    def put(self, item: Any) -> bool:
-        """Wrap the message together with the context variables that travel with it."""
-        return super().put(self._carry(item))
-
-    def put_granted(self, item: Any) -> bool:
-        """Wrap as `put()` does."""
-        return super().put_granted(self._carry(item))
-
-    def put_over(self, item: Any) -> None:
-        """Wrap as `put()` does."""
-        super().put_over(self._carry(item))
-
-    def _carry(self, item: Any) -> Any:
-        raise NotImplementedError
-
-
-def guarded_box(guard: Callable[[Any], Any]) -> type[Box]:
-    """Make a box class whose messages go through *guard*, which may raise."""
-
-    class Guarded(GuardedBox):
-        __slots__ = ()
-
-        def _carry(self, item: Any) -> Any:
-            return item if type(item) is Carried else guard(item)
-
-    return Guarded

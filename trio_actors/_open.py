@@ -25,9 +25,8 @@ from trio.lowlevel import checkpoint, enable_ki_protection
 from ._cell import Cell
 from ._errors import NoSystem
 from ._family import is_name
-from ._guard import make_guard
+from ._guard import guarded_box, make_guard
 from ._halts import Halt
-from ._mailbox import guarded_box
 from ._policy import Supervision
 from ._runtime import Runtime
 from ._system import SYSTEM, ActorSystem

@@ -11,7 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import (
@@ -34,13 +34,12 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from ._complaints import mailbox_full
 from ._errors import AskDeadlock, NoReply, show
 from ._runtime import Runtime
 
 if TYPE_CHECKING:
     from ._cell import Cell
-    from ._ref import ActorRef
+    from ._routing import Race
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -134,7 +133,7 @@ class Pending(Generic[R_co]):
             return
         self._owner = task
         asker = self.asker
-        if asker is not None and asker.task is task:
+        if asker is not None and asker.worker is task:
             asker.own(self)
 
     async def wait(self) -> R_co:
@@ -148,11 +147,11 @@ class Pending(Generic[R_co]):
             raise self._no_answer()
         asker = self.asker
         self._task = current_task()
-        if asker is None or asker.task is not self._task:
+        if asker is None or asker.worker is not self._task:
             return await self._park()
         try:
             asker.waits_for = self
-            check_deadlock(asker)
+            self.check_deadlock()
             return await self._park()
         except AskDeadlock:
             self._task = None
@@ -176,6 +175,16 @@ class Pending(Generic[R_co]):
         self.abandoned = True
         self.target.runtime.touch("turn", self.target.path)
         return Abort.SUCCEEDED
+
+    def check_deadlock(self) -> None:
+        """Raise AskDeadlock if the one who answers waits for the one who asks."""
+        if self.asker is not None and not self.over:
+            check_deadlock(self.asker, self.target)
+
+    @property
+    def over(self) -> bool:
+        """Whether no turn has to go on so that the asker can."""
+        return self.held or not self.open
 
     # --- The one who answers ---
 
@@ -222,49 +231,6 @@ Runtime.pending_type = Pending
 def message_of(item: Any) -> Any:
     """Return the message of what is sent: of a request, or the message itself."""
     return item.message if isinstance(item, Pending) else item
-
-
-class Race:
-    """One question that was sent to several actors: the first good answer is taken."""
-
-    __slots__ = ("_abandons", "_left", "_parts", "_whole")
-
-    def __init__(self, whole: Pending[Any], *, abandons: bool) -> None:
-        self._whole = whole
-        self._abandons = abandons  # whether the others are stopped by an answer
-        self._parts: list[Pending[Any]] = []
-        self._left = 0
-        whole.race = self
-
-    def send(self, targets: Sequence[ActorRef[Any]]) -> None:
-        """Send a part of the question to each of several actors."""
-        whole = self._whole
-        pending_type = whole.target.runtime.pending_type
-        self._left = len(targets)
-        for to in targets:
-            part: Pending[Any] = pending_type(whole.message, to.cell, whole.asker)
-            part.race = self
-            self._parts.append(part)
-            if not to.accept(part):
-                part.fail(mailbox_full(to.cell, whole.message))
-
-    def arrived(self, part: Pending[Any], result: outcome.Outcome[Any]) -> None:
-        """Take an answer; an error counts only when it is the last."""
-        if part is self._whole:
-            return
-        self._left -= 1
-        if isinstance(result, outcome.Value) or not self._left:
-            if self._whole.open:
-                self._whole.settle(result)
-            if self._abandons:
-                self.abandon()
-
-    def abandon(self) -> None:
-        """Nobody waits for the parts any more."""
-        for part in self._parts:
-            if part.open:
-                part.race = None
-                part.abandon()
 
 
 @final
@@ -336,45 +302,61 @@ def _lapse(pending: Pending[Any]) -> None:
 
 # --- Who waits for whom -----------------------------------------------------
 
-Wait: TypeAlias = "Pending[Any] | Cell"
+
+class Hold:
+    """A wait for what another actor does next: takes a message, starts, or ends."""
+
+    __slots__ = ("_is_over", "target")
+
+    def __init__(self, target: Cell, is_over: Callable[[], bool]) -> None:
+        self.target = target
+        self._is_over = is_over
+
+    @property
+    def over(self) -> bool:
+        """Whether it was reached, although the one who waits has not run since."""
+        return self._is_over()
+
+
+Wait: TypeAlias = "Pending[Any] | Hold"
 """What an actor's own task waits for: an answer, or what another actor does next."""
 
 
-def _held_up_by(wait: Wait | None) -> Cell | None:
-    """Return the actor whose turn has to go on before *wait* can end."""
-    if not isinstance(wait, Pending):
-        return wait
-    return None if wait.given or wait.held else wait.target
+def _held_up_by(wait: Wait | None, cell: Cell) -> Cell | None:
+    """Return whose turn has to go on before that of *cell* can."""
+    return None if wait is None or wait.over or cell.is_cut_short else wait.target
 
 
-def check_deadlock(asker: Cell) -> None:
-    """Raise AskDeadlock if what *asker* waits for waits for *asker*."""
+def check_deadlock(asker: Cell, target: Cell) -> None:
+    """Raise AskDeadlock if *target*, for which *asker* waits, waits for *asker*."""
     if not asker.runtime.finds_cycles:
         return
     trail = [asker]
-    cell = _held_up_by(asker.waits_for)
+    cell: Cell | None = target
     while cell is not None:
         trail.append(cell)
         if cell is asker:
             raise AskDeadlock([one.path for one in trail])
         if cell in trail[:-1]:
             return  # somebody else's cycle
-        cell = _held_up_by(cell.waits_for)
+        cell = _held_up_by(cell.waits_for, cell)
 
 
 @contextmanager
-def waiting_for(target: Cell, *, end: bool = False) -> Generator[None]:
+def waiting_for(
+    target: Cell, is_over: Callable[[], bool], *, end: bool = False
+) -> Generator[None]:
     """Say that this task waits for what *target* does next, or for its *end*."""
     asker = CURRENT.get()
-    if asker is None or asker.task is not current_task():
+    if asker is None or asker.worker is not current_task():
         yield
         return
-    asker.waits_for = target
+    asker.waits_for = Hold(target, is_over)
     try:
         if end and target in asker.and_above()[1:]:
             # Nobody ends before all below have ended, and this turn is below.
             raise AskDeadlock([asker.path, target.path, asker.path])
-        check_deadlock(asker)
+        check_deadlock(asker, target)
         yield
     finally:
         asker.waits_for = None

@@ -110,7 +110,7 @@ class PoolRef(RoutedRef[M_contra]):
             ref.drain()
         refresh(pool, family)
         for ref in leaving:
-            with waiting_for(ref.cell):
+            with waiting_for(ref.cell, ref.cell.has_ended, end=True):
                 await ref.cell.wait_ended()
 
     def actors(self) -> Sequence[ActorRef[Any]]:

@@ -23,6 +23,7 @@ from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
     checkpoint_if_cancelled,
+    current_task,
 )
 
 from ._complaints import mailbox_full
@@ -124,11 +125,21 @@ class ActorRef(Generic[M_contra]):
         await checkpoint_if_cancelled()
         iterator = iter(messages)
         sent = 0
-        while burst := list(islice(iterator, BURST)):
+        error: BaseException | None = None
+        while error is None:
+            burst: list[M_contra] = []
+            try:
+                burst.extend(islice(iterator, BURST))
+            except BaseException as caught:
+                error = caught  # what came before it is sent, as by a loop of tells
+            if not burst:
+                break
             await self._tell_burst(burst)
             sent += len(burst)
             if not sent % BATCH:
                 await checkpoint()
+        if error is not None:
+            raise error
         await cancel_shielded_checkpoint()
 
     async def _tell_burst(self, burst: list[M_contra]) -> None:
@@ -141,13 +152,14 @@ class ActorRef(Generic[M_contra]):
         else:
             return
         self._check_overflow(rest[0])
-        with waiting_for(self.cell):
-            while rest:
-                room = await box.room(len(rest))
+        while rest:
+            room = await self._wait_for_room(len(rest))
+            try:
                 while room and box.put_granted(rest[0]):
                     room -= 1
                     rest.pop(0)
-                if room:  # refused: that one gave its room back itself
+            finally:
+                if room:  # no room after all, or an error: that one gave its own back
                     box.release(room - 1)
 
     def tell_nowait(self, message: M_contra) -> None:
@@ -220,13 +232,15 @@ class ActorRef(Generic[M_contra]):
         return pending
 
     async def _wait_and_put(self, item: Any) -> None:
-        box = self.cell.box
         self._check_overflow(item)
-        with waiting_for(self.cell):
-            while True:
-                await box.room(1)
-                if box.put_granted(item):
-                    break
+        await self._wait_for_room(1)
+        while not self.cell.box.put_granted(item):
+            await self._wait_for_room(1)
+
+    async def _wait_for_room(self, wants: int) -> int:
+        box, task = self.cell.box, current_task()
+        with waiting_for(self.cell, lambda: not box.holds_up(task)):
+            return await box.room(wants)
 
     def _check_overflow(self, item: Any) -> None:
         if self.cell.box.overflow != "block":
@@ -295,7 +309,7 @@ class ActorRef(Generic[M_contra]):
         Raises:
             AskDeadlock: The actor cannot stop before the caller's turn ends.
         """
-        with waiting_for(self.cell, end=True):
+        with waiting_for(self.cell, self.cell.has_ended, end=True):
             return await self.cell.wait_ended()
 
 

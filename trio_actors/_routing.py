@@ -16,15 +16,17 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from random import Random
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
+import outcome
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
     checkpoint_if_cancelled,
 )
 
+from ._complaints import mailbox_full
 from ._errors import MailboxFull
 from ._messages import Request
-from ._pending import CURRENT, Pending, Race, message_of
+from ._pending import CURRENT, Pending, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -97,6 +99,49 @@ class Router:
 
 def _weight(key: int, path: str) -> int:
     return zlib.crc32(f"{key}|{path}".encode())
+
+
+class Race:
+    """One question that was sent to several actors: the first good answer is taken."""
+
+    __slots__ = ("_abandons", "_left", "_parts", "_whole")
+
+    def __init__(self, whole: Pending[Any], *, abandons: bool) -> None:
+        self._whole = whole
+        self._abandons = abandons  # whether the others are stopped by an answer
+        self._parts: list[Pending[Any]] = []
+        self._left = 0
+        whole.race = self
+
+    def send(self, targets: Sequence[ActorRef[Any]]) -> None:
+        """Send a part of the question to each of several actors."""
+        whole = self._whole
+        pending_type = whole.target.runtime.pending_type
+        self._left = len(targets)
+        for to in targets:
+            part: Pending[Any] = pending_type(whole.message, to.cell, whole.asker)
+            part.race = self
+            self._parts.append(part)
+            if not to.accept(part):
+                part.fail(mailbox_full(to.cell, whole.message))
+
+    def arrived(self, part: Pending[Any], result: outcome.Outcome[Any]) -> None:
+        """Take an answer; an error counts only when it is the last."""
+        if part is self._whole:
+            return
+        self._left -= 1
+        if isinstance(result, outcome.Value) or not self._left:
+            if self._whole.open:
+                self._whole.settle(result)
+            if self._abandons:
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Nobody waits for the parts any more."""
+        for part in self._parts:
+            if part.open:
+                part.race = None
+                part.abandon()
 
 
 class RoutedRef(ActorRef[M_contra]):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, cast, final
 import attrs
 
 from ._cell import Cell
-from ._pending import Pending
 
 if TYPE_CHECKING:
     from ._supervisor import Family
@@ -86,7 +85,6 @@ def snapshot_of(cell: Cell) -> Snapshot:
     under = cell.under
     since = cell.runtime.now() - cell.busy_since
     wait = cell.waits_for
-    target = wait.target if isinstance(wait, Pending) else wait
     return Snapshot(
         path=cell.path,
         state=cast("State", cell.condition),
@@ -98,7 +96,7 @@ def snapshot_of(cell: Cell) -> Snapshot:
         restarts=cell.restarts,
         handling=cell.handling_type,
         handling_for=max(0.0, since),
-        waits_for=target.path if target is not None else None,
+        waits_for=wait.target.path if wait is not None else None,
         children=tuple(snapshot_of(child) for child in under.in_order())
         if under is not None
         else (),

@@ -163,7 +163,7 @@ class SupervisorRef(ActorRef[Never], _Spawner):
             await checkpoint()
             return
         cell.command("stop")
-        with waiting_for(cell):
+        with waiting_for(cell, cell.has_ended, end=True):
             await cell.wait_ended()
 
     async def restart_child(self, name: str) -> None:

@@ -295,6 +295,8 @@ class Turns(Hand):
         message = self.open_item(self.box.take())
         if message is not LAPSED:
             self.busy_since = self.runtime.now()
+            if self.box.waiting:
+                self.box.grant()  # senders need not wait until it is handled
         return message
 
     def end_function_turn(self) -> None:
