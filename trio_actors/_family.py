@@ -191,8 +191,8 @@ class Growing:
         """
         cell.awaited = True
         try:
-            with waiting_for(cell):
-                await cell.until(lambda: cell.was_started or cell.phase == "stopped")
+            with waiting_for(cell, cell.has_come_up):
+                await cell.until(cell.has_come_up)
         except BaseException:
             # As nursery.start() does: no half-started child is left behind.
             cell.request(Halt.KILL)
