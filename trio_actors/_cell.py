@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, Literal, cast
 
 from trio.lowlevel import (
@@ -19,7 +20,7 @@ from trio.lowlevel import (
 )
 
 from ._ending import Ending
-from ._errors import ActorError, cut_own_frames
+from ._errors import ActorError, add_note, cut_own_frames
 from ._halts import Halt, failed_exit
 from ._messages import Exit
 from ._pending import CURRENT
@@ -107,7 +108,7 @@ class Cell(Ending):
                 return await self._wait_for_go(failure)
             return await self._start_over(failure, counts=True)
         if answer == "escalate":
-            failure.add_note(f"escalated by {self.path}")
+            add_note(failure, f"escalated by {self.path}")
             self.upward = failure
         return failed_exit(failure, self.detail)
 
@@ -120,8 +121,12 @@ class Cell(Ending):
             directive = judge(self.family.supervision, failure, can_resume=can_resume)
         except Exception as error:
             # The deciding function belongs to the parent: it is the parent's failure.
-            error.__context__ = failure
+            with suppress(Exception):  # a frozen one has no context
+                error.__context__ = failure
             self.upward = error
+            return "end"
+        except BaseException as error:
+            self._fatal(error)
             return "end"
         return answer_to("restart" if hung else directive, self.options.restart)
 
@@ -150,6 +155,8 @@ class Cell(Ending):
             self.first_failure = why
             trouble = await self._end_incarnation("restarting", why)
         if trouble is not None:
+            if counts:
+                self.add_extra(why)
             return await self._answer_failure(trouble)
         if sweeps:
             return await self._wait_for_go(why, sweeps=True)

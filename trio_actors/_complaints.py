@@ -26,7 +26,7 @@ def mailbox_full(cell: Cell, message: Any) -> MailboxFull:
 def actor_stopped(cell: Cell, message: Any, *, verb: str = "handled") -> ActorStopped:
     """Make the error for a request that will not be begun."""
     reason = cell.exit or Exit("shutdown")
-    cause = f": {reason.error!r}" if reason.error is not None else ""
+    cause = f": {show(reason.error)}" if reason.error is not None else ""
     done = "has stopped" if cell.exit is not None else "is stopping"
     error = ActorStopped(
         f"{cell.path} {done} ({reason.kind}{cause}), so {show(message)} was not"
@@ -45,7 +45,7 @@ def actor_failed(cell: Cell, message: Any, cause: BaseException | str) -> ActorF
     if isinstance(cause, str):
         text = f"{cell.path} {cause} while it handled {show(message)}."
     else:
-        text = f"{cell.path} failed while it handled {show(message)}: {cause!r}."
+        text = f"{cell.path} failed while it handled {show(message)}: {show(cause)}."
     error = ActorFailed(text, path=cell.path)
     if isinstance(cause, BaseException):
         error.__cause__ = cause

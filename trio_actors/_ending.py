@@ -4,8 +4,8 @@ Rules of this file:
 
 * Children first, then the actor's own goodbye, then the rest of its mailbox, then its
   parent, then its watchers (LIFE-6).
-* A hook is shielded and bounded by the actor's ``shutdown``; what it raises is a failure
-  that never hides the first one.
+* A hook is shielded and bounded by the actor's ``shutdown``; what it raises is a
+  failure that never hides the first one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Ending(Incarnation):
     def report(self, failure: BaseException) -> None:
         """Say that it failed: an event, a line in the log, and at the end the group."""
         self.announce("failed", failure)
-        log.error("%s failed: %r", self.path, failure, exc_info=failure)
+        log.error("%s failed: %s", self.path, show(failure), exc_info=failure)
         if isinstance(failure, Exception):
             self.family.collect(failure)
 

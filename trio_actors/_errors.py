@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
@@ -142,6 +143,12 @@ def show(message: object) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note to an exception, if it can be changed: a frozen one cannot."""
+    with suppress(Exception):
+        error.add_note(text)
+
+
 def add_crash_notes(
     error: BaseException,
     *,
@@ -164,9 +171,10 @@ def add_crash_notes(
     head = f"actor: {path}, incarnation {incarnation}"
     if any(note.startswith(head + "\n") for note in getattr(error, "__notes__", ())):
         return
-    error.add_note(
+    add_note(
+        error,
         f"{head}\nwhile {doing}\nmailbox: {waiting} waiting"
-        f"\nlast events: {', '.join(events) or 'none'}"
+        f"\nlast events: {', '.join(events) or 'none'}",
     )
 
 
@@ -178,4 +186,5 @@ def cut_own_frames(error: BaseException) -> None:
         if not module.startswith("trio_actors._"):
             break
         trace = trace.tb_next
-    error.__traceback__ = trace
+    with suppress(Exception):
+        error.__traceback__ = trace

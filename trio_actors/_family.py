@@ -23,7 +23,7 @@ from trio.lowlevel import (
 
 from ._behavior import Recipe
 from ._cell import Cell
-from ._errors import ActorStopped, NameTaken, StartFailed
+from ._errors import ActorStopped, NameTaken, StartFailed, show
 from ._halts import Halt, Options, split_cancelled
 from ._mailbox import Door
 from ._messages import DeadReason, Exit
@@ -312,7 +312,7 @@ def start_failed(cell: Cell) -> StartFailed:
     exit = cast("Exit", cell.exit)
     error = StartFailed(
         f"{cell.path} did not start"
-        + (f": {exit.error!r}" if exit.error is not None else f" ({exit.kind})")
+        + (f": {show(exit.error)}" if exit.error is not None else f" ({exit.kind})")
         + ". The cause is what its __init__ or started() raised."
     )
     error.__cause__ = exit.error

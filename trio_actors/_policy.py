@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
-from ._errors import leaves
+from ._errors import add_note, leaves, show
 
 T = TypeVar("T")
 
@@ -258,7 +258,7 @@ def _directive_of_leaf(directives: Directives, error: BaseException) -> Directiv
         directive = directives(cast("Exception", error))
         if directive not in SEVERITY:
             raise ValueError(
-                f"the directives function returned {directive!r} for {error!r}."
+                f"the directives function returned {directive!r} for {show(error)}."
                 f" Return one of {', '.join(map(repr, SEVERITY))}."
             )
         return directive
@@ -280,7 +280,7 @@ def judge(
     """
     directive = directive_for(supervision.directives, error)
     if directive == "resume" and not can_resume:
-        error.add_note('its directive is "resume", but there is nothing to go on with')
+        add_note(error, 'its directive is "resume", but there is nothing to go on with')
         return "restart"
     return directive
 

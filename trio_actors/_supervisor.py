@@ -111,6 +111,8 @@ class Family(Restarting):
         if self.specs is not None and cell.options.restart == "temporary":
             self.specs.pop(cell.name, None)
         if self.closing:
+            if cell.upward is not None:
+                self.failures.append(cell.upward)
             self.failures.extend(cell.extras or ())
             return
         if cell.upward is not None:

@@ -1,0 +1,684 @@
+"""A failure takes one path wherever it happens, and none hides another (U1, U2)."""
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from tests.kit import (
+    Add,
+    Boom,
+    Counter,
+    Get,
+    Note,
+    Parent,
+    Worker,
+    found,
+    open_system,
+    run_main,
+)
+from trio_actors import (
+    Actor,
+    ActorFailed,
+    ActorRef,
+    ActorStopped,
+    DeathPact,
+    Directive,
+    Exit,
+    Inbox,
+    RestartLimit,
+    StartFailed,
+    Supervision,
+    SupervisorRef,
+    Terminated,
+    handler,
+)
+from trio_actors._errors import leaves
+from trio_actors.testing import World
+
+# --- Every place --------------------------------------------------------------
+
+
+class Anywhere(Actor[Note | Get | Terminated]):
+    """Fails where it is told to, in its first incarnation only."""
+
+    def __init__(self, place: str, error: Exception) -> None:
+        self.place = place
+        self.error = error
+        if place == "__init__" and self.context.incarnation == 1:
+            raise error
+
+    def fail_at(self, place: str, incarnation: int = 1) -> None:
+        if place == self.place and self.context.incarnation == incarnation:
+            raise self.error
+
+    async def started(self) -> None:
+        self.fail_at("started")
+
+    async def restarting(self, failure: Exception) -> None:
+        self.fail_at("restarting")
+
+    async def restarted(self, failure: Exception, failed: Any) -> None:
+        self.fail_at("restarted", 2)
+
+    def unhandled(self, message: object) -> None:
+        self.fail_at("unhandled")
+
+    @handler
+    def note(self, message: Note) -> None:
+        getattr(self, f"do_{message.text}", lambda: None)()
+        self.fail_at(message.text)
+
+    @handler
+    def get(self, message: Get) -> int:
+        return self.context.incarnation
+
+    @handler
+    def ended(self, message: Terminated) -> None:
+        self.fail_at("watcher")
+
+    def do_timer(self) -> None:
+        if self.place == "timer":
+            self.context.send_after(1, Note("tick"))
+            self.place = "tick"
+
+    def do_inner(self) -> None:
+        self.context.start_soon(self.work)
+        self.place = "task"
+
+    async def work(self) -> None:
+        await trio.sleep(1)
+        self.fail_at("task")
+
+    def do_nursery(self) -> None:
+        self.context.start_soon(self.deep)
+        self.place = "task"
+
+    async def deep(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.work)
+
+    def do_become(self) -> None:
+        other = Anywhere.__new__(Anywhere)
+        other.place, other.error = "act", self.error
+        self.become(other)
+        self.place = ""
+
+    def do_watch(self) -> None:
+        ended = found(self.context.system, "/ended")
+        self.context.watch(ended)
+        ended.stop()
+        self.place = "watcher"
+
+    def do_restarting(self) -> None:
+        raise LookupError("the reason for the restart")
+
+    do_restarted = do_restarting
+
+
+PLACES = {
+    "__init__": [],
+    "started": [],
+    "handler": ["handler"],
+    "timer": ["timer"],
+    "inner": ["inner"],
+    "nursery": ["nursery"],
+    "become": ["become", "act"],
+    "watch": ["watch"],
+    "restarting": ["restarting"],
+    "restarted": ["restarted"],
+}
+
+
+async def recorder(
+    world: World, errors: list[Exception], **rules: Any
+) -> SupervisorRef:
+    """A supervisor that writes down each failure it has to judge."""
+
+    def decide(error: Exception) -> Directive:
+        errors.extend(leaf for leaf in leaves(error) if isinstance(leaf, Exception))
+        return "restart"
+
+    rule = Supervision(directives=decide, **rules)
+    return await world.spawn_supervisor(name="top", supervision=rule)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_failure_is_judged_wherever_it_happens(
+    world: World, place: str
+) -> None:
+    """U2: any hook, timer, task, behavior or watcher; the actor is restarted."""
+    errors: list[Exception] = []
+    top = await recorder(world, errors)
+    await world.spawn(Counter, name="ended")
+    error = OSError(place)
+    ref = top.spawn_nowait(Anywhere, place, error)
+    for text in PLACES[place]:
+        await ref.tell(Note(text))
+    await trio.sleep(2)
+    assert await ref.ask(Get()) == (3 if place == "restarted" else 2)
+    assert errors[-1] is error
+    others = errors[:-1]
+    assert [type(one) for one in others] == (
+        [LookupError] if place in ("restarting", "restarted") else []
+    )
+
+
+async def test_a_failure_in_unhandled_is_the_actors(world: World) -> None:
+    """``UnhandledMessage`` is never the actor's failure; anything else is."""
+    errors: list[Exception] = []
+    top = await recorder(world, errors)
+    ref = await top.spawn(Anywhere, "unhandled", OSError("unhandled"))
+    stranger: Any = Add()
+    await ref.tell(stranger)
+    assert await ref.ask(Get()) == 2
+    assert [str(error) for error in errors] == ["unhandled"]
+
+
+async def test_a_failure_in_the_stop_hook_makes_the_end_a_failure(
+    world: World,
+) -> None:
+    """LIFE-6, design 3; it was to stop, so nobody starts it again."""
+
+    class Rude(Counter):
+        async def stopped(self, reason: Exit) -> None:
+            assert reason.kind == "shutdown"
+            raise OSError("no goodbye")
+
+    ref = await world.spawn(Rude)
+    ref.stop()
+    exit = await ref.wait_stopped()
+    assert exit.kind == "failed"
+    assert isinstance(exit.error, OSError)
+
+
+async def test_a_permanent_actor_whose_goodbye_fails_is_judged(world: World) -> None:
+    """U2: its end is no stop, so the failure of the hook goes to the supervisor."""
+    errors: list[Exception] = []
+    top = await recorder(world, errors)
+
+    class Rude(Counter, Actor[Add | Get | Boom | Note]):
+        @handler
+        def note(self, message: Note) -> None:
+            self.context.stop()
+
+        async def stopped(self, reason: Exit) -> None:
+            raise OSError("no goodbye")
+
+    ref: ActorRef[Any] = await top.spawn(Rude, restart="permanent")
+    await ref.tell(Note())
+    assert await ref.ask(Add()) == 1
+    assert [str(error) for error in errors] == ["no goodbye"]
+    ref.kill()
+
+
+async def test_a_link_fails_with_the_reason_of_the_other(world: World) -> None:
+    """A link propagates abnormal ends; the cause is kept."""
+    errors: list[Exception] = []
+    top = await recorder(world, errors)
+    other = await world.spawn(Counter, restart="temporary")
+
+    class Linked(Counter):
+        async def started(self) -> None:
+            if self.context.incarnation == 1:
+                self.context.link(other)
+
+    ref = await top.spawn(Linked)
+    await other.tell(Boom())
+    await world.settled()
+    assert await ref.ask(Get()) == 0
+    (pact,) = errors
+    assert isinstance(pact, DeathPact)
+    assert isinstance(pact.__cause__, ValueError)
+
+
+async def test_an_unhandled_end_of_a_watched_actor_is_a_death_pact(
+    world: World,
+) -> None:
+    """FAIL-8, U2: it is supervised like any failure, with the other's as cause."""
+    errors: list[Exception] = []
+    top = await recorder(world, errors)
+    other = await world.spawn(Counter, restart="temporary")
+
+    class Watcher(Actor[Get]):
+        async def started(self) -> None:
+            if self.context.incarnation == 1:
+                context: Any = self.context
+                context.watch(other)
+
+        @handler
+        def get(self, message: Get) -> int:
+            return self.context.incarnation
+
+    ref = await top.spawn(Watcher)
+    await other.tell(Boom())
+    await world.settled()
+    assert await ref.ask(Get()) == 2
+    (pact,) = errors
+    assert isinstance(pact, DeathPact)
+    assert isinstance(pact.__cause__, ValueError)
+
+
+async def test_the_failure_of_an_inner_task_cancels_the_running_turn(
+    world: World,
+) -> None:
+    """Its crash is the actor's failure: at once, and the asker is told."""
+
+    class Host(Actor[Get]):
+        @handler
+        async def get(self, message: Get) -> int:
+            if self.context.incarnation == 1:
+                self.context.start_soon(self.work)
+                await trio.sleep_forever()
+            return self.context.incarnation
+
+        async def work(self) -> None:
+            await trio.sleep(1)
+            raise OSError("inner")
+
+    ref = await world.spawn(Host)
+    with pytest.raises(ActorFailed) as caught:
+        await ref.ask(Get())
+    assert isinstance(caught.value.__cause__, OSError)
+    assert trio.current_time() == 1
+    assert await ref.ask(Get()) == 2
+
+
+# --- Strange exceptions -------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenData(Exception):
+    code: int = 1
+
+
+@attrs.frozen
+class FrozenAttrs(Exception):
+    code: int = 1
+
+
+class Slotted(Exception):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+class Mute(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("kind", [FrozenData, FrozenAttrs, Slotted, Mute])
+@pytest.mark.parametrize("directive", ["restart", "resume", "stop"])
+async def test_an_exception_that_cannot_be_changed_or_shown_is_supervised(
+    world: World, kind: type[Exception], directive: Any
+) -> None:
+    """U2: notes and cut tracebacks are for readers; supervision needs neither."""
+    rules = Supervision(directives={kind: directive})
+    top = await world.spawn_supervisor(supervision=rules)
+    ref = await top.spawn(Worker)
+    sibling = await top.spawn(Counter)
+    failed = ref.ask_nowait(Boom(kind()))
+    with pytest.raises(ActorFailed) as caught:
+        await failed
+    assert isinstance(caught.value.__cause__, kind)
+    if directive == "stop":
+        assert isinstance((await ref.wait_stopped()).error, kind)
+    else:
+        assert await ref.ask(Add()) == 1
+    assert await sibling.ask(Add()) == 1
+
+
+@pytest.mark.parametrize("kind", [FrozenData, FrozenAttrs, Slotted, Mute])
+def test_such_an_exception_escalates_and_leaves_the_block(
+    kind: type[Exception],
+) -> None:
+    """FAIL-8: also the deciding function, a start and a stop hook may raise it."""
+    error = kind()
+
+    async def main() -> None:
+        rules = Supervision(directives={kind: "escalate"})
+        async with open_system(supervision=rules) as system:
+            ref = await system.spawn(Counter)
+            await ref.tell(Boom(error))
+            await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_main(main)
+    assert list(caught.value.exceptions) == [error]
+
+
+@pytest.mark.parametrize("kind", [FrozenData, Slotted, Mute])
+async def test_such_an_exception_of_a_start_is_the_cause_of_start_failed(
+    world: World, kind: type[Exception]
+) -> None:
+    """SUP-6: the spawner gets StartFailed whatever was raised."""
+
+    class Bad(Counter):
+        async def started(self) -> None:
+            raise kind()
+
+    with pytest.raises(StartFailed) as caught:
+        await world.spawn(Bad)
+    assert isinstance(caught.value.__cause__, kind)
+
+
+@pytest.mark.parametrize("kind", [FrozenData, Slotted, Mute])
+async def test_a_deciding_function_may_raise_it_too(
+    world: World, kind: type[Exception]
+) -> None:
+    """Design 3: it is the supervisor's failure, nothing worse."""
+
+    def decide(error: Exception) -> Directive:
+        raise kind()
+
+    rules = Supervision(directives=decide)
+    top = await world.spawn_supervisor(restart="temporary", supervision=rules)
+    await (await top.spawn(Counter)).tell(Boom())
+    assert isinstance((await top.wait_stopped()).error, kind)
+
+
+# --- None hides another -------------------------------------------------------
+
+
+def failures_of(run: Callable[[], Awaitable[None]]) -> list[BaseException]:
+    """What leaves the block: the exceptions of its one strict group."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run_main(run)
+    return list(caught.value.exceptions)
+
+
+def test_a_failing_goodbye_is_raised_beside_the_first_failure() -> None:
+    """LIFE-6: two failures, two leaves, the first one first."""
+
+    class Rude(Worker):
+        async def stopped(self, reason: Exit) -> None:
+            raise OSError("no goodbye")
+
+    async def main() -> None:
+        rules = Supervision(directives={ValueError: "escalate"})
+        async with open_system(supervision=rules) as system:
+            await (await system.spawn(Rude)).tell(Boom())
+            await trio.sleep_forever()
+
+    assert [repr(one) for one in failures_of(main)] == [
+        "ValueError('boom')",
+        "OSError('no goodbye')",
+    ]
+
+
+def test_a_failing_restarting_hook_does_not_hide_why_it_ran() -> None:
+    """Design 3: the hook's failure escalates, and the first one goes with it."""
+
+    class Rude(Worker):
+        async def restarting(self, failure: Exception) -> None:
+            raise OSError("while cleaning up")
+
+    async def main() -> None:
+        rules = Supervision(directives={OSError: "escalate"})
+        async with open_system(supervision=rules) as system:
+            await (await system.spawn(Rude)).tell(Boom())
+            await trio.sleep_forever()
+
+    assert {repr(one) for one in failures_of(main)} == {
+        "ValueError('boom')",
+        "OSError('while cleaning up')",
+    }
+
+
+def test_n_failures_are_n_leaves_with_their_causes() -> None:
+    """Design 1.4: the children that fail while all are stopped are collected."""
+    log: list[str] = []
+
+    class Rude(Worker):
+        async def stopped(self, reason: Exit) -> None:
+            raise OSError(self.name) from LookupError(f"why {self.name}")
+
+    async def main() -> None:
+        rules = Supervision(directives={ValueError: "escalate"})
+        async with open_system(supervision=rules) as system:
+            for name in "abc":
+                await system.spawn(Rude, log, name, name=name)
+            parent = await system.spawn_supervisor(name="p")
+            await parent.spawn(Rude, log, "nested")
+            await found(system, "/b").tell(Boom())
+            await trio.sleep_forever()
+
+    errors = failures_of(main)
+    shown = sorted(repr(one) for one in errors)
+    assert shown == [
+        "OSError('a')",
+        "OSError('b')",
+        "OSError('c')",
+        "OSError('nested')",
+        "ValueError('boom')",
+    ]
+    causes = {str(one): repr(one.__cause__) for one in errors[1:]}
+    assert causes["nested"] == "LookupError('why nested')"
+    assert all(isinstance(one.__cause__, LookupError) for one in errors[1:])
+
+
+def test_the_failing_cleanup_of_an_inner_task_is_raised_too() -> None:
+    """Design 1.4: what a task raises while it is cancelled is no less a failure."""
+
+    class Host(Worker):
+        async def started(self) -> None:
+            self.context.start_soon(self.work)
+
+        async def work(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("cleanup")
+
+    async def main() -> None:
+        rules = Supervision(directives={ValueError: "escalate"})
+        async with open_system(supervision=rules) as system:
+            ref = await system.spawn(Host)
+            await trio.testing.wait_all_tasks_blocked()
+            await ref.tell(Boom())
+            await trio.sleep_forever()
+
+    errors = failures_of(main)
+    assert [repr(one) for one in errors] == ["ValueError('boom')", "OSError('cleanup')"]
+
+
+def test_an_inner_task_and_the_handler_that_fail_together_are_both_kept() -> None:
+    """The first is judged; the second is beside it, not lost."""
+
+    class Host(Actor[Get]):
+        @handler
+        async def get(self, message: Get) -> int:
+            self.context.start_soon(self.work)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise LookupError("handler")
+            return 1
+
+        async def work(self) -> None:
+            await trio.sleep(1)
+            raise OSError("inner")
+
+    async def main() -> None:
+        rules = Supervision(directives={OSError: "escalate"})
+        async with open_system(supervision=rules) as system:
+            ref = await system.spawn(Host)
+            with pytest.raises(ActorFailed):
+                await ref.ask(Get())
+            await trio.sleep_forever()
+
+    assert [repr(one) for one in failures_of(main)] == [
+        "OSError('inner')",
+        "LookupError('handler')",
+    ]
+
+
+@pytest.mark.parametrize("directive", ["escalate", "restart"])
+def test_a_failure_on_its_way_up_is_not_lost_when_the_block_is_cancelled(
+    directive: Any,
+) -> None:
+    """Design 1.4: the child is still saying goodbye when everybody is stopped."""
+
+    class Slow(Worker):
+        async def stopped(self, reason: Exit) -> None:
+            await trio.sleep(2)
+
+    async def main() -> None:
+        rules = Supervision(directives={ValueError: directive}, max_restarts=0)
+        with trio.move_on_after(1):
+            async with open_system(supervision=rules) as system:
+                ref = await system.spawn(Slow)
+                await ref.tell(Boom())
+                await trio.sleep_forever()
+
+    (error,) = failures_of(main)
+    if directive == "restart":
+        assert isinstance(error, RestartLimit)
+        error = error.__cause__  # type: ignore[assignment]
+    assert repr(error) == "ValueError('boom')"
+
+
+def test_a_failure_on_its_way_up_is_not_lost_when_its_parent_is_stopped() -> None:
+    """The same, one level deeper, and both actors have failures of their own."""
+
+    class Slow(Worker):
+        async def stopped(self, reason: Exit) -> None:
+            await trio.sleep(2)
+
+    async def main() -> None:
+        rules = Supervision(directives={ValueError: "escalate"})
+        with trio.move_on_after(1):
+            async with open_system(supervision=rules) as system:
+                parent = await system.spawn_supervisor(supervision=rules)
+                ref = await parent.spawn(Slow)
+                await ref.tell(Boom())
+                await trio.sleep_forever()
+
+    assert [repr(one) for one in failures_of(main)] == ["ValueError('boom')"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(
+    "place", ["handler", "task", "started", "stopped", "restarting", "decide"]
+)
+def test_what_nobody_supervises_leaves_the_block_after_the_stop_hooks(
+    kind: type[BaseException], place: str
+) -> None:
+    """FAIL-9: no directive is asked; all are stopped in order first."""
+    log: list[str] = []
+
+    class Fatal(Worker):
+        async def started(self) -> None:
+            if place == "started":
+                raise kind
+            self.context.start_soon(self.work)
+
+        async def work(self) -> None:
+            if place == "task":
+                raise kind
+
+        async def restarting(self, failure: Exception) -> None:
+            if place == "restarting":
+                raise kind
+
+        async def stopped(self, reason: Exit) -> None:
+            if place == "stopped":
+                raise kind
+
+        @handler
+        async def note(self, message: Note) -> None:
+            if place == "stopped":
+                self.context.stop()
+            raise (kind if place == "handler" else ValueError)
+
+    def decide(error: Exception) -> Directive:
+        if place == "decide":
+            raise kind
+        return "stop" if place == "stopped" else "restart"
+
+    async def main() -> None:
+        async with open_system(supervision=Supervision(directives=decide)) as system:
+            await system.spawn(Worker, log, "a")
+            ref = system.spawn_nowait(Fatal)
+            await ref.tell(Note())
+            await trio.sleep_forever()
+
+    errors = failures_of(main)
+    assert [type(one) for one in errors if not isinstance(one, Exception)] == [kind]
+    assert log == ["a+", "a-"]
+
+
+async def test_a_kill_that_meets_a_failing_cleanup_keeps_the_failure(
+    world: World,
+) -> None:
+    """TRIO-6: the scope takes its own Cancelled out of the group; the rest is kept."""
+
+    class Messy(Actor[Get]):
+        @handler
+        async def get(self, message: Get) -> int:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.fails_in_cleanup)
+                nursery.start_soon(trio.sleep_forever)
+            return 1
+
+        async def fails_in_cleanup(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("cleanup")
+
+    ref = await world.spawn(Messy)
+    asked = ref.ask_nowait(Get())
+    await trio.sleep(1)
+    ref.kill()
+    exit = await ref.wait_stopped()
+    error = exit.error
+    assert error is not None
+    assert (
+        repr(error)
+        == "ExceptionGroup('Exceptions from Trio nursery', [OSError('cleanup')])"
+    )
+    with pytest.raises(ActorFailed):
+        await asked
+
+
+async def test_a_child_that_crashes_while_its_parent_stops_is_reported_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SUP-8: the stop goes on; nobody is restarted any more."""
+    log: list[str] = []
+    ref = await world.spawn(Parent, log, "ab", name="p")
+    b = found(world, "/p/b")
+    asked = b.ask_nowait(Boom())
+    ref.stop()
+    await ref.wait_stopped()
+    with pytest.raises((ActorFailed, ActorStopped)):
+        await asked
+    assert log == ["a+", "b+", "b-", "a-", "parent-"]
+    assert len(caplog.records) <= 1
+    world.dead()
+
+
+async def function_that_fails(inbox: Inbox[Note], errors: list[OSError]) -> None:
+    async for message in inbox:
+        raise errors.pop() if errors else ValueError(message.text)
+
+
+async def test_a_function_takes_the_same_path(world: World) -> None:
+    """U2: a function has no hooks, but the same supervisor."""
+    errors: list[Exception] = []
+    top = await recorder(world, errors)
+    error = OSError("function")
+    ref: ActorRef[Note] = await top.spawn(function_that_fails, [error])
+    await ref.tell(Note())
+    await world.settled()
+    assert errors == [error]
+    await ref.tell(Note("again"))
+    await world.settled()
+    assert [str(one) for one in errors] == ["function", "again"]
