@@ -86,6 +86,7 @@ class Growing:
         self._waiting: list[Callable[[], None]] = []  # until there is a nursery
         self._tasks: dict[InnerTask, None] = {}
         self._sweeps: deque[Cell] = deque()
+        self._shutdown_due = False  # when the failures that came first are answered
         self._lot = ParkingLot()
         self._work_scope: trio.CancelScope | None = None
         self._named = 0
@@ -132,9 +133,14 @@ class Growing:
             self.changed()
         return cell
 
-    def _check_open(self, name: str | None) -> None:
+    @property
+    def _owner_ends(self) -> bool:
+        """Whether the owner was told to end: nobody is started for it any more."""
         final = (Halt.RETURN, Halt.STOP, Halt.KILL)
-        if self.closing or (self.owner is not None and self.owner.halt in final):
+        return self.owner is not None and self.owner.halt in final
+
+    def _check_open(self, name: str | None) -> None:
+        if self.closing or self._owner_ends:
             raise not_open(self.path, f"child {name or ''!r}")
         if len(self.children) >= self.max_children:
             raise ValueError(

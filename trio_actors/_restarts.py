@@ -97,7 +97,10 @@ class Restarting(Growing):
                 continue
             again = answer_to("swept", cell.options.restart) == "again"
             if again and cell.phase == "suspended":
-                continue  # it is down already, and comes back with the others
+                # It is down already, and joins this sweep: one restart for both.
+                if cell in self._sweeps:
+                    self._sweeps.remove(cell)
+                continue
             cell.swept_for = why
             cell.request(Halt.SWEEP if again else Halt.STOP)
             await cell.wait_for_phase("suspended", "stopped")
@@ -122,6 +125,8 @@ class Restarting(Growing):
 
     async def _bring_up(self, name: str) -> bool:
         """Start a child that was swept; False if it failed to start."""
+        if self._owner_ends:
+            return False
         cell = self.children.get(name)
         if cell is None:
             spec = None if self.specs is None else self.specs.get(name)

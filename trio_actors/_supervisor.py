@@ -38,10 +38,13 @@ class Family(Restarting):
                     start()
                 self._waiting.clear()
                 while not self.closing:
-                    if self._sweeps:
+                    if self._sweeps and not self._owner_ends:
                         with trio.CancelScope() as self._work_scope:
                             await self._sweep(self._sweeps.popleft())
                         self._work_scope = None
+                    elif self._shutdown_due:
+                        self._shutdown_due = False
+                        self._shut_down()
                     else:
                         await self._lot.park()
                 for inner in list(self._tasks):
@@ -123,7 +126,9 @@ class Family(Restarting):
             if by_itself and shuts_down(
                 self.supervision.auto_shutdown, significant_left=left
             ):
-                self._shut_down()
+                self._shutdown_due = True
+                if not self._sweeps:
+                    self._lot.unpark_all()
 
     def _fail_owner(
         self, error: BaseException, extras: Iterable[BaseException]
@@ -154,8 +159,8 @@ class Family(Restarting):
 
     def start_settling(self) -> None:
         """Stop the owner when all below it is idle."""
-        owner = self.owner
-        assert owner is not None
+        if self.closing:
+            return  # the owner ends, or is being restarted: its next family settles
         inner = InnerTask(self._settle, ())
         self._tasks[inner] = None
 
