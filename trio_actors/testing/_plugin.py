@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ._world import World, open_world, run_on_world_clock
+from ._run import open_world, run_on_world_clock
+from ._world import World
 
 _TREE = pytest.StashKey[str]()
 

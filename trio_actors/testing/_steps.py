@@ -8,7 +8,8 @@ from typing import TypeAlias
 import trio
 from trio.lowlevel import Task
 
-from ._world import World, run
+from ._run import run
+from ._world import World
 
 Arm: TypeAlias = Callable[[Callable[[], object]], None]
 """Given to a scenario: ``arm(strike)`` starts the counting of steps."""
