@@ -143,6 +143,40 @@ SWEEPS = [
         [["together", ["exit", "c", "failed"], ["exit", "a", "failed"]]],
     ),
     Scenario(
+        "one_for_all: two that fail together, and the restart of one of them fails",
+        Family(
+            (Child("a"), Child("b", fails=(2,)), Child("c")), "one_for_all", intensity=2
+        ),
+        [["together", ["exit", "c", "failed"], ["exit", "b", "failed"]]],
+    ),
+    Scenario(
+        "rest_for_one: two that fail together, and the restart of the first fails",
+        Family((Child("a", fails=(2,)), Child("b")), "rest_for_one", intensity=2),
+        [["together", ["exit", "a", "failed"], ["exit", "b", "failed"]]],
+    ),
+    Scenario(
+        "rest_for_one: three that fail together, the middle one first",
+        Family(
+            (
+                Child("a"),
+                Child("b", fails=(2, 3)),
+                Child("c", fails=(2,)),
+                Child("d"),
+            ),
+            "rest_for_one",
+            intensity=5,
+        ),
+        [
+            [
+                "together",
+                ["exit", "c", "failed"],
+                ["exit", "d", "normal"],
+                ["exit", "b", "failed"],
+            ],
+            ["which", "top"],
+        ],
+    ),
+    Scenario(
         "one_for_all: one that hangs in a sweep is killed and started again",
         Family(
             (Child("a"), Child("b", at_stop="hangs", shutdown=0.5), Child("c")),

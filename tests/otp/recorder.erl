@@ -108,10 +108,13 @@ do([timed, Step]) ->
     call({write, [half_seconds, round(Took / 500)]}).
 
 gone(Name, Strike) ->
-    Pid = call({pid, Name}),
-    Monitor = monitor(process, Pid),
-    Strike(Pid),
-    receive {'DOWN', Monitor, process, Pid, _} -> ok end.
+    case call({pid, Name}) of
+        none -> ok;
+        Pid ->
+            Monitor = monitor(process, Pid),
+            Strike(Pid),
+            receive {'DOWN', Monitor, process, Pid, _} -> ok end
+    end.
 
 answer(Verb, Name, Result) ->
     Word = case Result of
@@ -195,7 +198,7 @@ collected(take, _, #{log := Log} = State) ->
 collected(size, _, #{log := Log} = State) ->
     {length(Log), State};
 collected({pid, Name}, _, #{live := Live} = State) ->
-    {element(1, lists:keyfind(Name, 2, Live)), State};
+    {case lists:keyfind(Name, 2, Live) of false -> none; Found -> element(1, Found) end, State};
 collected({name, Pid}, _, #{live := Live} = State) ->
     {element(2, lists:keyfind(Pid, 1, Live)), State};
 collected(supervisors, _, #{live := Live} = State) ->

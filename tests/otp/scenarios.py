@@ -1,6 +1,7 @@
 """All scenarios, in the order in which they are recorded."""
 
 from tests.otp.exits import BY_HAND, ONE_EXIT, SWEEPS, WINDOW
+from tests.otp.random_families import BY_CHANCE
 from tests.otp.starts import BY_NAME, FAILING
 from tests.otp.stops import DYNAMIC, STOPPING
 from tests.otp.trees import NESTED, SIGNIFICANT
@@ -16,4 +17,5 @@ SCENARIOS = [
     *NESTED,
     *STOPPING,
     *DYNAMIC,
+    *BY_CHANCE,
 ]

@@ -7,6 +7,7 @@ what the family does then:
 step                            meaning
 =============================== ====================================================
 ``["exit", child, how]``        the child ends by itself: "normal", "shutdown", "failed"
+                                (nothing happens if it does not run)
 ``["stop", child]``             somebody else asks it to stop
 ``["kill", child]``             somebody else kills it
 ``["together", step, ...]``     all of it, before the supervisor looks
@@ -29,6 +30,7 @@ import attrs
 
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
 Strategy: TypeAlias = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdown: TypeAlias = Literal["never", "any_significant", "all_significant"]
 Step: TypeAlias = list[object]
 Log: TypeAlias = list[list[object]]
 
@@ -61,7 +63,7 @@ class Family:
     strategy: Strategy = "one_for_one"
     intensity: int = 3
     period: int = 5
-    auto_shutdown: Literal["never", "any_significant", "all_significant"] = "never"
+    auto_shutdown: AutoShutdown = "never"
     dynamic: bool = False
 
 
