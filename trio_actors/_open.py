@@ -203,7 +203,7 @@ def open_actor_system(
         runtime = Runtime(seed)
         if propagate or check_messages:
             guard = make_guard(propagate, check_messages=check_messages)
-            runtime.box_type = guarded_box(guard)
+            runtime.guard, runtime.box_type = guard, guarded_box(guard)
         return ActorSystem(name, supervision, shutdown, runtime)
 
     parts: list[AbstractAsyncContextManager[object]] = []

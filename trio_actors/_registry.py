@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 import attrs
@@ -88,7 +89,8 @@ class Entry:
     def __init__(self, nobody: Nobody, feed: Feed[tuple[ActorRef[Any], ...]]) -> None:
         self.holders: dict[ActorRef[Any], None] = {}
         self.is_unique = False
-        self.held: deque[Any] = deque()
+        # With the sender's context, so that what travels with a message still does.
+        self.held: deque[tuple[Any, Context]] = deque()
         self.feed = feed
         self.nobody = nobody
         self.routers: dict[Routing, Router] = {}
@@ -100,27 +102,21 @@ class Entry:
     def has_room(self) -> bool:
         """Whether one more may wait; what nobody waits for any more is forgotten."""
         if len(self.held) >= HELD:
-            left = [one for one in self.held if not _is_abandoned(one)]
+            left = [one for one in self.held if not _is_abandoned(one[0])]
             self.held = deque(left)
         return len(self.held) < HELD
 
     def hand_over(self, ref: ActorRef[Any]) -> None:
         """Give an actor what has waited for it: long enough, so room or not."""
         while self.held and takes(ref.cell):
-            item = self.held.popleft()
-            if isinstance(ref, RoutedRef):
-                if not ref.accept(item):
-                    ref.cell.refuse(item, "overflow")
-                continue
-            if isinstance(item, Pending):
-                item.target = ref.cell
-            ref.cell.box.put_over(item)
+            item, context = self.held.popleft()
+            context.run(_give, ref, item)
         self.nobody.count = len(self.held)
 
     def bury(self) -> None:
         """Make dead letters of what waits: nobody will come any more."""
         while self.held:
-            self.nobody.refuse(self.held.popleft(), "shutdown")
+            self.nobody.refuse(self.held.popleft()[0], "shutdown")
         self.nobody.count = 0
 
 
@@ -132,6 +128,16 @@ def takes(cell: Cell) -> bool:
 
 def _is_abandoned(item: Any) -> bool:
     return isinstance(item, Pending) and item.abandoned
+
+
+def _give(ref: ActorRef[Any], item: Any) -> None:
+    if isinstance(ref, RoutedRef):
+        if not ref.accept(item):
+            ref.cell.refuse(item, "overflow")
+        return
+    if isinstance(item, Pending):
+        item.target = ref.cell
+    ref.cell.box.put_over(item)
 
 
 class Registry:
@@ -292,7 +298,8 @@ class ServiceRef(RoutedRef[M_contra]):
             return True
         if not entry.has_room():
             return False
-        entry.held.append(item)
+        self.cell.runtime.guard(item)  # a wrong message is its sender's error
+        entry.held.append((item, copy_context()))
         entry.nobody.count = len(entry.held)
         return True
 

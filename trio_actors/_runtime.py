@@ -44,12 +44,12 @@ class Alarm:
         owner: str,
         key: object,
     ) -> None:
-        self.when = when
-        self.serial = serial
-        self.fire = fire
-        self.owner = owner
-        self.key = key
-        self.cancelled = False
+        self.when: float = when
+        self.serial: int = serial
+        self.fire: Callable[[], None] = fire
+        self.owner: str = owner
+        self.key: object = key
+        self.cancelled: bool = False
 
     def cancel(self) -> None:
         """Let it not happen."""
@@ -64,6 +64,8 @@ class Runtime:
 
     box_type: type[Box] = Box
     pending_type: Any = None  # _ref sets it: Pending
+    guard: Callable[[Any], Any] = staticmethod(lambda item: item)
+    """What each message goes through at its sender's; it may raise."""
     finds_cycles = True  # a controlled world finds deadlocks at quiescence instead
     batch = BATCH
     slice: float = 0.001
@@ -71,7 +73,8 @@ class Runtime:
     longer. Infinity under a test clock, so that runs repeat."""
 
     def __init__(self, seed: int | None) -> None:
-        self.seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+        chance = random.SystemRandom().getrandbits(32) if seed is None else seed
+        self.seed: int = chance
         self.now: Callable[[], float] = trio.current_time
         self._ids = 0
         self._alarms: list[Alarm] = []
