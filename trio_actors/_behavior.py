@@ -153,7 +153,8 @@ class Shape:
         # Messages told to a plain handler: called with nothing around.
         self.fast: dict[type, Callable[[Any, Any], Any]] = {}
         self.found: dict[type, Handler | None] = {}
-        self.is_async = any(one.is_async for one in self._table.values()) or any(
+        handlers = self._table.values()
+        self.is_async: bool = any(one.is_async for one in handlers) or any(
             getattr(cls, hook) is not getattr(Actor, hook)
             for hook in ("started", "restarted")
         )
@@ -191,9 +192,9 @@ class Recipe:
         self, actor: Callable[..., Any], args: tuple[Any, ...], *, label: str = ""
     ) -> None:
         self._make = actor
-        self.args = args
-        self.is_function = _is_function_actor(actor, args)
-        self.label = label or _label(actor)
+        self.args: tuple[Any, ...] = args
+        self.is_function: bool = _is_function_actor(actor, args)
+        self.label: str = label or _label(actor)
 
     @property
     def cls(self) -> type[Actor[Any]] | None:

@@ -53,7 +53,7 @@ class Context(_Spawner, Generic[M_contra]):
     __slots__ = ("_random", "cell")
 
     def __init__(self, cell: Cell) -> None:
-        self.cell = cell
+        self.cell: Cell = cell
         self._random: Random | None = None
 
     def _family(self) -> Family:

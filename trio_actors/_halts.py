@@ -86,11 +86,11 @@ class Options:
         significant: bool = False,
     ) -> None:
         self.restart: RestartType = restart
-        self.shutdown = shutdown
-        self.supervision = supervision
-        self.mailbox = mailbox
-        self.heartbeat = heartbeat
-        self.significant = significant
+        self.shutdown: float = shutdown
+        self.supervision: Supervision | None = supervision
+        self.mailbox: Mailbox | None = mailbox
+        self.heartbeat: Heartbeat | None = heartbeat
+        self.significant: bool = significant
 
 
 def failed_exit(failure: BaseException, detail: str) -> Exit:

@@ -103,9 +103,9 @@ class Hand:
         self.stash: list[Any] | None = None
         self.carried: list[tuple[Any, Token[Any]]] | None = None
         self.handled = self.failed = self.abandoned = self.expired = self.dead = 0
-        self.batching = False  # in a batch of plain handlers: `handled` lags behind
-        self.attention = False  # the loop has to look up from its messages
-        self.busy_since = math.inf  # when the turn began, if it may wait
+        self.batching: bool = False  # among plain handlers: `handled` lags behind
+        self.attention: bool = False  # the loop has to look up from its messages
+        self.busy_since: float = math.inf  # when the turn began, if it may wait
         self.tracer: Feed[object] | None = None
         self.sabotage: BaseException | None = None
         self._recent: list[Any] | None = None

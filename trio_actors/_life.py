@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     import trio
 
     from ._cell import Cell
-    from ._runtime import Alarm
+    from ._mailbox import Box
+    from ._runtime import Alarm, Runtime
     from ._supervisor import Family
+    from ._system import ActorSystem
 
 
 class Life(Turns):
@@ -90,34 +92,35 @@ class Life(Turns):
         self, family: Family, name: str, recipe: Recipe, options: Options
     ) -> None:
         super().__init__()
-        self.family = family
-        self.name = name
-        self.path = f"{family.path}/{name}"
-        self.recipe = recipe
-        self.options = options
-        self.system = family.system
-        runtime = self.runtime = family.runtime
-        self.uid = runtime.next_id()
+        self.family: Family = family
+        self.name: str = name
+        self.path: str = f"{family.path}/{name}"
+        self.recipe: Recipe = recipe
+        self.options: Options = options
+        self.system: ActorSystem = family.system
+        runtime = family.runtime
+        self.runtime: Runtime = runtime
+        self.uid: int = runtime.next_id()
         self.ref: ActorRef[Any] = ActorRef(self.me)
         default = DEFAULT_MAILBOX if recipe.cls is None else recipe.cls.mailbox
-        self.box = runtime.box_type(options.mailbox or default, self.me)
+        self.box: Box = runtime.box_type(options.mailbox or default, self.me)
         self.context: Any = None
         self.instance: Actor[Any] | None = None
         self.became: list[Actor[Any]] | None = None  # the stack of become()
         self.previous: Actor[Any] | None = None  # what restarted() may take over from
         self.phase: Phase = "starting"
-        self.halt = Halt.NONE
-        self.detail = ""
+        self.halt: Halt = Halt.NONE
+        self.detail: str = ""
         self.exit: Exit | None = None
         self.incarnation = self.restarts = 0
-        self.was_started = False  # once, in any incarnation
-        self.awaited = False  # a spawner waits for the first start
-        self.failed_start = False
-        self.between = False  # its old incarnation has ended, or ends
-        self.abandoned_by = False  # its significant children have ended
+        self.was_started: bool = False  # once, in any incarnation
+        self.awaited: bool = False  # a spawner waits for the first start
+        self.failed_start: bool = False
+        self.between: bool = False  # its old incarnation has ended, or ends
+        self.abandoned_by: bool = False  # its significant children have ended
         self.swept_for: BaseException | None = None  # the sibling's failure
-        self.go = False
-        self.hung = False
+        self.go: bool = False
+        self.hung: bool = False
         self.scope: trio.CancelScope | None = None
         self.under: Family | None = None  # its children
         self.first_failure: BaseException | None = None  # why it is restarted
@@ -130,7 +133,7 @@ class Life(Turns):
         self.timers: dict[Any, Timer] | None = None
         self.keys: dict[str, ActorRef[Any]] | None = None
         self.topics: dict[str, None] | None = None
-        self.alive_at = -math.inf  # context.heartbeat()
+        self.alive_at: float = -math.inf  # context.heartbeat()
         self._injected: list[BaseException] | None = None
         self._resume = False
         self._lot: ParkingLot | None = None

@@ -131,14 +131,15 @@ class Box:
     )
 
     def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
-        self.owner = owner
-        self.capacity = self.limit = mailbox.capacity
+        self.owner: Owner = owner
+        self.capacity: float = mailbox.capacity
+        self.limit: float = mailbox.capacity
         self.overflow: Overflow = mailbox.overflow
-        self.door = Door.OPEN
+        self.door: Door = Door.OPEN
         self.refusal: DeadReason = "stopped"
-        self.count = 0
-        self.accepted = 0
-        self.high_water = 0
+        self.count: int = 0
+        self.accepted: int = 0
+        self.high_water: int = 0
         self.consumer: Task | None = None
         # Put-backs, before the channel: unstash, the rest of a batch, a restart.
         self.front: deque[Any] | None = None

@@ -129,7 +129,7 @@ class Signal:
 
     def __init__(self) -> None:
         # Whether it lies in the mailbox's channel and so was counted there as extra.
-        self.in_channel = False
+        self.in_channel: bool = False
 
     def open(self) -> object | None:
         """Return the message a handler shall see; None if it has lapsed."""

@@ -76,12 +76,12 @@ class Pending(Generic[R_co]):
     )
 
     def __init__(self, message: Any, target: Cell, asker: Cell | None) -> None:
-        self.message = message
-        self.target = target  # who owes the answer; forward() moves it
-        self.asker = asker
-        self.given = False  # the answer is on its way, or here
-        self.abandoned = False
-        self.held = False  # deferred or stashed: no turn owes the answer now
+        self.message: Any = message
+        self.target: Cell = target  # who owes the answer; forward() moves it
+        self.asker: Cell | None = asker
+        self.given: bool = False  # the answer is on its way, or here
+        self.abandoned: bool = False
+        self.held: bool = False  # deferred or stashed: no turn owes the answer now
         self.scope: trio.CancelScope | None = None  # the handler, if it ends with us
         self.race: Race | None = None  # which of several answers is taken
         self._outcome: outcome.Outcome[R_co] | None = None
@@ -309,7 +309,7 @@ class Hold:
     __slots__ = ("_is_over", "target")
 
     def __init__(self, target: Cell, is_over: Callable[[], bool]) -> None:
-        self.target = target
+        self.target: Cell = target
         self._is_over = is_over
 
     @property

@@ -110,8 +110,8 @@ class ChildSpec(Generic[M_contra]):
         **options: Unpack[_Options],
     ) -> None:
         self._name = name
-        self.recipe = Recipe(actor, args)
-        self.options = options_of(options)
+        self.recipe: Recipe = Recipe(actor, args)
+        self.options: Options = options_of(options)
 
     @property
     def name(self) -> str:

@@ -145,7 +145,7 @@ class Feed(Generic[T]):
     __slots__ = ("_has_ended", "_streams", "name")
 
     def __init__(self, name: str, *, has_ended: bool = False) -> None:
-        self.name = name
+        self.name: str = name
         self._has_ended = has_ended
         self._streams: dict[Subscription[T], None] = {}
 

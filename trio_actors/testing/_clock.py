@@ -20,7 +20,7 @@ class WorldClock(trio.abc.Clock):
     """A clock that starts at 0 and never waits."""
 
     def __init__(self) -> None:
-        self.time = 0.0
+        self.time: float = 0.0
         self.on_idle: Callable[[float], float | None] | None = None
         """What is asked first: it gets the next deadline and returns the time to jump
         to, infinity if there is none, or None if it made somebody run."""

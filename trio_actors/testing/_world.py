@@ -42,7 +42,7 @@ class WorldRuntime(Runtime):
 
     def __init__(self, seed: int, clock: WorldClock) -> None:
         super().__init__(seed)
-        self.clock = clock
+        self.clock: WorldClock = clock
 
     async def run_timers(self) -> None:
         """Fire nothing: the clock does."""
@@ -73,7 +73,7 @@ class World(ActorSystem):
         self._always: list[Callable[[], bool]] = []
         self._hopes: list[tuple[Callable[[], bool], Alarm]] = []
         self._watcher: _StepWatcher | None = None
-        self.tree_at_failure = ""
+        self.tree_at_failure: str = ""
 
     # --- What a test calls ---
 
