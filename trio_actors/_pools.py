@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Never, TypeVar, cast
+from typing import Any, Never, TypeVar
 
 import attrs
 from trio.lowlevel import checkpoint
@@ -20,12 +20,12 @@ from trio.lowlevel import checkpoint
 from ._behavior import Actor, Recipe
 from ._cell import Cell
 from ._complaints import mailbox_full
-from ._errors import MailboxFull
+from ._errors import MailboxFull, StartFailed
 from ._halts import Halt, Options
-from ._pending import Pending, waiting_for
+from ._pending import waiting_for
 from ._policy import Supervision
 from ._ref import ActorRef
-from ._routing import RoutedRef, Router, Routing
+from ._routing import RoutedRef, Router, Routing, takes
 from ._supervisor import Family, family_of
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -34,13 +34,14 @@ M_contra = TypeVar("M_contra", contravariant=True)
 class Pool:
     """What a pool keeps over its own restarts."""
 
-    __slots__ = ("options", "recipe", "router", "size", "workers")
+    __slots__ = ("hands_over", "options", "recipe", "router", "size", "workers")
 
     def __init__(self, recipe: Recipe, options: Options, size: int) -> None:
-        self.recipe = recipe
-        self.options = options
-        self.size = size
+        self.recipe: Recipe = recipe
+        self.options: Options = options
+        self.size: int = size
         self.workers: tuple[ActorRef[Any], ...] = ()
+        self.hands_over = False  # its workers get what has waited for them
         self.router: Router | None = None
 
 
@@ -57,18 +58,16 @@ class PoolActor(Actor[Never]):
         family.changed = lambda: refresh(self._pool, family)
         for _ in range(self._pool.size):
             await family.spawn(self._pool.recipe, None, self._pool.options)
-        pool_ref = cast("PoolRef[Any]", cell.ref)
-        while cell.box.count and self._pool.workers:
-            item = cell.box.take()
+        self._pool.hands_over = True
+        while cell.box.count:
             cell.handled += 1
-            if not pool_ref.accept(item):
-                cell.refuse(item, "overflow")
+            cell.ref.put_over(cell.box.take())
+        self._pool.hands_over = False
 
 
 def refresh(pool: Pool, family: Family) -> None:
     """Note who gets messages now."""
-    cells = family.in_order()
-    pool.workers = tuple(cell.ref for cell in cells if cell.halt < Halt.RETURN)
+    pool.workers = tuple(cell.ref for cell in family.in_order())
 
 
 class PoolRef(RoutedRef[M_contra]):
@@ -84,8 +83,8 @@ class PoolRef(RoutedRef[M_contra]):
 
     @property
     def workers(self) -> tuple[ActorRef[M_contra], ...]:
-        """The refs of the workers."""
-        return self._pool.workers
+        """The refs of the workers, but for those that were told to stop."""
+        return tuple(ref for ref in self._pool.workers if ref.cell.halt < Halt.RETURN)
 
     async def resize(self, size: int) -> None:
         """Start or drain workers until there are *size*. Always a checkpoint.
@@ -101,25 +100,32 @@ class PoolRef(RoutedRef[M_contra]):
         check_size(size)
         await checkpoint()
         pool = self._pool
-        pool.size = size
         family = family_of(self.cell)
-        while len(pool.workers) < size:
-            await family.spawn(pool.recipe, None, pool.options)
-        leaving = pool.workers[size:]
+        pool.size = size
+        # Another resize may come in between: the last one says how many there are.
+        try:
+            while len(self.workers) < pool.size:
+                await family.spawn(pool.recipe, None, pool.options)
+        except StartFailed:
+            pool.size = len(self.workers)
+            raise
+        leaving = self.workers[pool.size :]
         for ref in leaving:
             ref.drain()
-        refresh(pool, family)
         for ref in leaving:
             with waiting_for(ref.cell, ref.cell.has_ended, end=True):
                 await ref.cell.wait_ended()
 
     def actors(self) -> Sequence[ActorRef[Any]]:
-        """Return the workers."""
-        return self._pool.workers
+        """Return the workers, if the pool is open and they take messages."""
+        pool, cell = self._pool, self.cell
+        if not (pool.hands_over or (cell.phase == "running" and takes(cell))):
+            return ()
+        return tuple(ref for ref in pool.workers if takes(ref.cell))
 
     def put_nobody(self, item: Any) -> bool:
         """Keep a message for the workers to come; without any it is a dead letter."""
-        if self.cell.phase == "running":
+        if self.cell.phase == "running" and takes(self.cell):
             self.cell.refuse(item, "stopped")
             return True
         return self.cell.box.put(item)
@@ -127,12 +133,6 @@ class PoolRef(RoutedRef[M_contra]):
     def full(self, message: Any) -> MailboxFull:
         """Make the error for a message that even the pool cannot keep."""
         return mailbox_full(self.cell, message)
-
-    def accept(self, item: Any) -> bool:
-        """Put a request that came by another actor into a worker's mailbox."""
-        if isinstance(item, Pending):
-            item.target = self.cell
-        return super().accept(item)
 
 
 def check_size(size: object) -> None:

@@ -29,7 +29,7 @@ from trio.lowlevel import (
 from ._complaints import mailbox_full
 from ._errors import show
 from ._mailbox import BATCH, BURST
-from ._messages import Exit, Request
+from ._messages import Carried, Exit, Request
 from ._pending import CURRENT, Pending, message_of, waiting_for
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ActorRef(Generic[M_contra]):
     __slots__ = ("cell",)
 
     def __init__(self, cell: Cell) -> None:
-        self.cell = cell
+        self.cell: Cell = cell
 
     @property
     def path(self) -> str:
@@ -255,6 +255,13 @@ class ActorRef(Generic[M_contra]):
         if isinstance(item, Pending):
             item.target = self.cell
         return self.cell.box.put(item)
+
+    def put_over(self, item: Any) -> None:
+        """Put what has waited elsewhere into the mailbox, room or not."""
+        inner = item.content if type(item) is Carried else item
+        if isinstance(inner, Pending):
+            inner.target = self.cell
+        self.cell.box.put_over(item)
 
     # --- Life ---
 

@@ -23,7 +23,7 @@ from ._mailbox import Door, Mailbox
 from ._messages import DeadReason, Exit
 from ._pending import Pending, message_of
 from ._ref import ActorRef
-from ._routing import RoutedRef, Router, Routing, check_routing
+from ._routing import RoutedRef, Router, Routing, check_routing, takes
 from ._topics import Feed, Subscription
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class Entry:
 
     def __init__(self, nobody: Nobody, feed: Feed[tuple[ActorRef[Any], ...]]) -> None:
         self.holders: dict[ActorRef[Any], None] = {}
-        self.is_unique = False
+        self.is_unique: bool = False
         # With the sender's context, so that what travels with a message still does.
         self.held: deque[tuple[Any, Context]] = deque()
-        self.feed = feed
-        self.nobody = nobody
+        self.feed: Feed[tuple[ActorRef[Any], ...]] = feed
+        self.nobody: Nobody = nobody
         self.routers: dict[Routing, Router] = {}
 
     def accepting(self) -> tuple[ActorRef[Any], ...]:
@@ -110,7 +110,7 @@ class Entry:
         """Give an actor what has waited for it: long enough, so room or not."""
         while self.held and takes(ref.cell):
             item, context = self.held.popleft()
-            context.run(_give, ref, item)
+            context.run(ref.put_over, item)
         self.nobody.count = len(self.held)
 
     def bury(self) -> None:
@@ -120,24 +120,8 @@ class Entry:
         self.nobody.count = 0
 
 
-def takes(cell: Cell) -> bool:
-    """Whether an actor takes a message from the sender of this step."""
-    door = cell.box.door
-    return not door or (door is Door.INSIDE and cell.admits())
-
-
 def _is_abandoned(item: Any) -> bool:
     return isinstance(item, Pending) and item.abandoned
-
-
-def _give(ref: ActorRef[Any], item: Any) -> None:
-    if isinstance(ref, RoutedRef):
-        if not ref.accept(item):
-            ref.cell.refuse(item, "overflow")
-        return
-    if isinstance(item, Pending):
-        item.target = ref.cell
-    ref.cell.box.put_over(item)
 
 
 class Registry:

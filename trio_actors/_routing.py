@@ -11,10 +11,11 @@ Rules of this file:
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from random import Random
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 import outcome
 from trio.lowlevel import (
@@ -24,13 +25,19 @@ from trio.lowlevel import (
 )
 
 from ._complaints import mailbox_full
-from ._errors import MailboxFull
-from ._messages import Request
+from ._errors import MailboxFull, show
+from ._mailbox import Door
+from ._messages import Carried, Request
 from ._pending import CURRENT, Pending, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 
+if TYPE_CHECKING:
+    from ._cell import Cell
+
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
+
+log = logging.getLogger("trio_actors")
 
 Routing: TypeAlias = Literal[
     "round_robin", "random", "least_loaded", "broadcast", "first"
@@ -95,6 +102,12 @@ class Router:
         # The least loaded; among equals the next in turn.
         turned = [*actors[self._turn :], *actors[: self._turn]]
         return (min(turned, key=lambda ref: ref.cell.load),)
+
+
+def takes(cell: Cell) -> bool:
+    """Whether an actor takes a message from the sender of this step."""
+    door = cell.box.door
+    return not door or (door is Door.INSIDE and cell.admits())
 
 
 def _weight(key: int, path: str) -> int:
@@ -167,9 +180,39 @@ class RoutedRef(ActorRef[M_contra]):
         actors = self.actors()
         return self.router.pick(message, actors) if actors else ()
 
+    def _keep(self, item: Any) -> bool:
+        if isinstance(item, Pending):
+            item.target = self.cell
+        return self.put_nobody(item)
+
+    async def _put(self, item: Any, message: Any) -> bool:
+        """Put an item where there is room; return whether that was waited for."""
+        waited = False
+        while targets := self._targets(message):
+            if len(targets) > 1:
+                self._race(item, targets)
+                return waited
+            (target,) = targets
+            if target.accept(item):
+                return waited
+            target._check_overflow(item)
+            await target._wait_for_room(1)
+            waited = True
+            if not takes(target.cell):
+                target.cell.box.release(1)  # it is on its way out: choose again
+            elif target.cell.box.put_granted(item):
+                return waited
+        if not self._keep(item):
+            raise self.full(message)
+        return waited
+
     async def tell(self, message: M_contra) -> None:
         """Tell whoever is chosen; wait while a mailbox is full. As ``ActorRef``."""
         await checkpoint_if_cancelled()
+        if not self.router.is_race:
+            if not await self._put(message, message):
+                await cancel_shielded_checkpoint()
+            return
         targets = self._targets(message)
         for target in targets:
             await target.tell(message)
@@ -212,11 +255,9 @@ class RoutedRef(ActorRef[M_contra]):
 
     async def ask(self, request: _RequestTo[M_contra, R]) -> R:
         """Ask whoever is chosen; of several the first good answer is taken."""
-        targets = self._targets(request)
-        if len(targets) == 1:
-            return cast("R", await targets[0].ask(cast("Any", request)))
         try:
-            pending = self._ask_of(targets, request)
+            pending = self._pending(request)
+            await self._put(pending, request)
         except Exception:
             await checkpoint()
             raise
@@ -224,37 +265,50 @@ class RoutedRef(ActorRef[M_contra]):
 
     def ask_nowait(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
         """Ask whoever is chosen, or raise MailboxFull."""
-        targets = self._targets(request)
-        if len(targets) == 1:
-            return cast("Pending[R]", targets[0].ask_nowait(cast("Any", request)))
-        pending = self._ask_of(targets, request)
+        pending = self._pending(request)
+        if not self.accept(pending):
+            chosen = pending.target
+            is_ours = chosen is self.cell
+            raise self.full(request) if is_ours else mailbox_full(chosen, request)
         pending.bind()
         return pending
 
-    def _ask_of(
-        self, targets: Sequence[ActorRef[Any]], request: _RequestTo[M_contra, R]
-    ) -> Pending[R]:
+    def _pending(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
         if not isinstance(request, Request):
             raise not_a_request(request)
         cell = self.cell
         pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
-        if not self._send(pending, targets):
-            raise self.full(request)
         return pending
 
-    def _send(self, pending: Pending[Any], targets: Sequence[ActorRef[Any]]) -> bool:
-        if not targets:
-            return self.put_nobody(pending)
+    def _race(self, pending: Pending[Any], targets: Sequence[ActorRef[Any]]) -> None:
         pending.held = True  # of several answers one will do: no certain deadlock
         Race(pending, abandons=self.router.routing == "first").send(targets)
-        return True
 
     def accept(self, item: Any) -> bool:
         """Put a request that came by another actor into the mailbox of a chosen one."""
         targets = self._targets(message_of(item))
+        if not targets:
+            return self._keep(item)
         if len(targets) == 1:
             return targets[0].accept(item)
-        if isinstance(item, Pending):
-            return self._send(cast("Any", item), targets)
-        self.tell_soon(item)
+        self._race(item, targets)
         return True
+
+    def put_over(self, item: Any) -> None:
+        """Give what has waited for somebody to come to whoever is chosen."""
+        inner = item.content if type(item) is Carried else item
+        message = message_of(inner)
+        try:
+            targets = self._targets(message)
+        except Exception:
+            # The key function failed: for the sender, who has gone on by now.
+            log.exception("%s cannot choose who gets %s", self.path, show(message))
+            self.cell.refuse(inner, "unhandled")
+            return
+        if isinstance(inner, Pending) and len(targets) > 1:
+            self._race(cast("Any", inner), targets)
+            return
+        for target in targets:
+            target.put_over(item)
+        if not targets:
+            self.cell.refuse(inner, "stopped")
