@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -31,6 +32,7 @@ from ._pending import CURRENT, waiting_for
 from ._policy import Pauses, RestartWindow, Supervision, check_child
 
 if TYPE_CHECKING:
+    from ._runtime import Runtime
     from ._supervisor import Family
     from ._system import ActorSystem
 
@@ -68,17 +70,17 @@ class Growing:
         system: ActorSystem,
         supervision: Supervision,
     ) -> None:
-        self.owner = owner
-        self.system = system
-        self.runtime = system.runtime
-        self.path = owner.path if owner is not None else ""
-        self.supervision = supervision
+        self.owner: Cell | None = owner
+        self.system: ActorSystem = system
+        self.runtime: Runtime = system.runtime
+        self.path: str = owner.path if owner is not None else ""
+        self.supervision: Supervision = supervision
         self.children: dict[str, Cell] = {}
         self.specs: dict[str, Spec] | None = None  # only a supervisor keeps them
-        self.is_dynamic = False
-        self.max_children = math.inf
-        self.closing = Halt.NONE
-        self.done = False
+        self.is_dynamic: bool = False
+        self.max_children: float = math.inf
+        self.closing: Halt = Halt.NONE
+        self.done: bool = False
         self.failures: list[BaseException] = []  # of children, while it closes
         self.slit: DeadReason | None = None  # set: children are born with shut doors
         self.changed: Callable[[], None] | None = None
@@ -245,9 +247,7 @@ class Growing:
         context.run(CURRENT.set, self.owner)
         name = f"{self.path}:{getattr(fn, '__qualname__', fn)}"
 
-        async def guarded() -> None:
-            await self._guard(inner)
-
+        guarded = partial(self._guard, inner)  # no frame that Ctrl-C could hit
         self._start(lambda: context.run(self._start_in_nursery, guarded, name))
 
     @enable_ki_protection

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._mailbox import BATCH, Box
 
@@ -73,8 +74,9 @@ class Runtime:
     longer. Infinity under a test clock, so that runs repeat."""
 
     def __init__(self, seed: int | None) -> None:
-        chance = random.SystemRandom().getrandbits(32) if seed is None else seed
-        self.seed: int = chance
+        if seed is None:
+            seed = random.SystemRandom().getrandbits(32)
+        self.seed: int = seed
         self.now: Callable[[], float] = trio.current_time
         self._ids = 0
         self._alarms: list[Alarm] = []
@@ -144,6 +146,7 @@ class Runtime:
         self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
         heapq.heapify(self._alarms)
 
+    @enable_ki_protection
     async def run_timers(self) -> None:
         """Fire the alarms in the order they are due; runs until it is cancelled."""
         while True:

@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import cast
 
 import trio
@@ -164,9 +165,7 @@ class Family(Restarting):
         inner = InnerTask(self._settle, ())
         self._tasks[inner] = None
 
-        async def guarded() -> None:
-            await self._guard(inner)
-
+        guarded = partial(self._guard, inner)
         self._start(lambda: self._start_in_nursery(guarded, f"{self.path}:drain"))
 
     async def _settle(self) -> None:

@@ -22,6 +22,7 @@ from trio.lowlevel import enable_ki_protection
 from ._behavior import Recipe
 from ._cell import Cell
 from ._context import Context, cell_of
+from ._errors import leaves
 from ._family import not_open, settle, walk
 from ._halts import Halt, Options
 from ._heartbeat import watch_heart
@@ -61,20 +62,21 @@ class ActorSystem(_Spawner):
     ) -> None:
         self._name = name
         self._shutdown = shutdown
-        self.runtime = runtime
+        self.runtime: Runtime = runtime
         # Four unrelated crashes must not end a program: the top counts per child.
-        self.root = Family(None, self, attrs.evolve(supervision, per_child=True))
-        self.registry = Registry(self, runtime)
-        self.topics = Topics()
+        rules = attrs.evolve(supervision, per_child=True)
+        self.root: Family = Family(None, self, rules)
+        self.registry: Registry = Registry(self, runtime)
+        self.topics: Topics = Topics()
         self.event_feed: Feed[Event] = Feed("the events")
-        self.letters = Letters(runtime)
-        self.late_replies = 0
+        self.letters: Letters = Letters(runtime)
+        self.late_replies: int = 0
         self.failures: list[BaseException] = []
-        self.leaving = False  # the doors are shut to those outside of the tree
-        self.closing = False  # the ordered stop has begun
-        self.ended = False
-        self.body = trio.CancelScope()
-        self.settling = trio.CancelScope()
+        self.leaving: bool = False  # the doors are shut to those outside of the tree
+        self.closing: bool = False  # the ordered stop has begun
+        self.ended: bool = False
+        self.body: trio.CancelScope = trio.CancelScope()
+        self.settling: trio.CancelScope = trio.CancelScope()
         self._ended_counts = dict.fromkeys(COUNTERS, 0)
         self._random: Random | None = None
         self._token = trio.lowlevel.current_trio_token()
@@ -298,7 +300,9 @@ class ActorSystem(_Spawner):
 
     def fail(self, error: BaseException, extras: Iterable[BaseException] = ()) -> None:
         """Let a failure that nobody in the tree answers for leave the block."""
-        if not isinstance(error, Exception) and self.closing:
+        if self.closing and any(
+            isinstance(e, KeyboardInterrupt) for e in leaves(error)
+        ):
             self.root.close(Halt.KILL)  # a second Ctrl-C
         self.add_failures([error, *extras])
         self.stop()
