@@ -25,8 +25,8 @@ from .tcp import Open, tcp_door
 from .tree import TreeWatcher
 from .web import web_door
 
-SHUTDOWN = 15.0
-"""Seconds in which all is over after Ctrl-C."""
+SHUTDOWN = 70.0
+"""Seconds in which all is over after Ctrl-C, whatever clients do."""
 
 BACKLOG = 4096
 """Clients that may wait to be accepted."""

@@ -69,9 +69,10 @@ from .settings import Settings
 
 log = logging.getLogger(__name__)
 
-WELCOME = "welcome! Choose a name with /nick NAME, then /join lobby; /help tells more"
 GOODBYE_SECONDS = 1.0
 """How long a client may take to take our last line."""
+STOP_SECONDS = 60.0
+"""How long all sessions together may take to stop: ten thousand take some seconds."""
 
 
 class Connection(Protocol):
@@ -81,6 +82,8 @@ class Connection(Protocol):
     """Unique; the last part of the session's path."""
     peer: str
     """Where the client is."""
+    welcome: str
+    """The first line it is shown."""
     shows_tree: bool
     """Whether it wants pictures of the supervision tree."""
 
@@ -125,7 +128,7 @@ class Session(Actor[SessionMessage]):
 
     async def started(self) -> None:
         """Never waits for the client: others want to get in, too."""
-        self.context.ref.tell_soon(Line(WELCOME))
+        self.context.ref.tell_soon(Line(self.connection.welcome))
         if self.connection.shows_tree:
             self.context.register(VIEWERS)
         self.context.start_soon(self.read)
@@ -364,7 +367,7 @@ async def attend(
             name=connection.name,
             restart="temporary",  # a client can connect again, a socket cannot
             mailbox=Mailbox(settings.outbox),
-            shutdown=2 * GOODBYE_SECONDS,
+            shutdown=STOP_SECONDS,
         )
     except ValueError:
         await turn_away(connection, "the server is full; come back later")

@@ -27,6 +27,7 @@ class Open:
 class StreamConnection:
     """A client on a byte stream."""
 
+    welcome = "welcome! Choose a name: /nick NAME, then /join lobby; /help tells more"
     shows_tree = False
 
     def __init__(self, stream: trio.abc.Stream, name: str, peer: str = "") -> None:

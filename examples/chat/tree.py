@@ -32,9 +32,9 @@ class TreeWatcher(Actor[TreeMessage]):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.following = False
 
     async def started(self) -> None:
-        self.context.start_soon(self.follow)
         self.context.send_after(self.settings.refresh, Look())
 
     async def follow(self) -> None:
@@ -43,12 +43,18 @@ class TreeWatcher(Actor[TreeMessage]):
             async for event in events:
                 if event.kind not in {"started", "stopped"}:
                     await self.context.ref.tell(Happened(event))
+                elif not self.context.system.find_all(VIEWERS):
+                    break  # nobody looks any more
+        self.following = False
 
     @handler
     def look(self, message: Look) -> None:
         began = perf_counter()
         viewers = self.context.system.find_all(VIEWERS)
         if viewers:
+            if not self.following:
+                self.following = True
+                self.context.start_soon(self.follow)
             picture = node(self.context.system.snapshot())
             self.show({"tree": picture})
         # However big the tree is, watching it takes a small part of the time.
@@ -58,8 +64,12 @@ class TreeWatcher(Actor[TreeMessage]):
     @handler
     def happened(self, message: Happened) -> None:
         event = message.event
-        why = f": {event.error}" if event.error is not None else ""
-        self.show({"event": f"{event.ref.path} {event.kind}{why}"})
+        text = f"{event.ref.path} {event.kind}"
+        if event.kind == "failed":
+            text += f": {event.error}"
+        elif event.delay:
+            text += f" in {event.delay:.1f} s"
+        self.show({"event": text})
 
     def show(self, update: dict[str, Any]) -> None:
         tree = Tree(json.dumps(update))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -46,6 +47,7 @@ BINARY = Refused("that was a binary message; send text")
 class WebConnection:
     """A client on a WebSocket: it sends text and is sent JSON."""
 
+    welcome = "welcome! You may also type what a terminal would: /help tells more"
     shows_tree = True
 
     def __init__(self, websocket: WebSocket, name: str) -> None:
@@ -225,10 +227,11 @@ async def web_door(
     context = WorkerContext(max_requests=None)
 
     async def accept(sessions: SupervisorRef) -> None:
-        app = ASGIWrapper(build_app(sessions, settings))
+        # Hypercorn's types are more exact than Starlette's, and know no other stream.
+        app = ASGIWrapper(cast("Any", build_app(sessions, settings)))
 
         async def serve(stream: trio.SocketStream) -> None:
-            patient = PatientStream(stream, settings.patience)
+            patient: Any = PatientStream(stream, settings.patience)
             try:
                 await TCPServer(app, config, context, ConnectionState({}), patient)
             except Exception as error:

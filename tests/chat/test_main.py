@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Running:
 
 
 @contextmanager
-def running(*options: str) -> Iterator[Running]:
+def running(*options: str) -> Generator[Running, None, None]:
     process = subprocess.Popen(
         [*COMMAND, "--tcp-port", "0", "--web-port", "0", *options],
         cwd=ROOT,

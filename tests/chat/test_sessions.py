@@ -11,8 +11,8 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock, lockstep_stream_pair
 
-from examples.chat import sessions
-from examples.chat.protocol import MAX_LINE, Command
+from examples.chat.protocol import MAX_LINE, Command, parse
+from examples.chat.sessions import GOODBYE_SECONDS
 from trio_actors import Backoff, Snapshot
 
 from .kit import SETTINGS, Visitor, open_chat
@@ -383,7 +383,7 @@ async def test_a_full_server_does_not_wait_for_a_client_that_does_not_read(
             nursery.start_soon(partial(chat.visit, ours))
             await ada.type("hello")
             await ada.expect("hello")
-        assert trio.current_time() - began <= 2 * sessions.GOODBYE_SECONDS
+        assert trio.current_time() - began <= 2 * GOODBYE_SECONDS
 
 
 async def test_a_mistake_in_one_session_ends_that_one_only(
@@ -391,14 +391,13 @@ async def test_a_mistake_in_one_session_ends_that_one_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """S2-2, isolation: let it crash."""
-    parse = sessions.parse
 
     def stumble(text: str) -> Command:
         if text == "stumble":
             raise ZeroDivisionError("a mistake")
         return parse(text)
 
-    monkeypatch.setattr(sessions, "parse", stumble)
+    monkeypatch.setattr("examples.chat.sessions.parse", stumble)
     async with open_chat() as chat:
         ada, bob = await chat.guest("ada"), await chat.guest("bob")
         await bob.type("stumble")

@@ -60,7 +60,7 @@ async def test_a_client_that_never_reads_is_sent_away_for_real(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    settings = evolve(SETTINGS, outbox=100, rate=1e6, burst=10_000)
+    settings = evolve(SETTINGS, outbox=100, rate=1e6, burst=10_000, patience=1.0)
     async with open_server(settings) as server:
         ada = await server.guest("ada")
         await server.guest("sleeper")

@@ -108,7 +108,7 @@ def flatten(node: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 async def open_page(
     server: Server, origin: str | None = None
 ) -> AsyncGenerator[Page, None]:
-    headers = [("Origin", origin)] if origin is not None else []
+    headers = [(b"Origin", origin.encode())] if origin is not None else []
     url = f"ws://127.0.0.1:{server.web_port}/chat"
     async with open_websocket_url(url, extra_headers=headers) as socket:
         yield Page(socket)
@@ -145,6 +145,7 @@ async def test_a_page_is_told_goodbye_when_the_server_stops() -> None:
         await page.expect("goodbye: the server is going down")
         with pytest.raises(ConnectionClosed) as caught:
             await page.expect("more")
+        assert caught.value.reason is not None
         assert caught.value.reason.code == 1001
 
 
