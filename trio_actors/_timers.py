@@ -5,7 +5,8 @@ Rules of this file (TIM-1):
 * A tick is a signal: it takes its place in the queue, waits for no room, and lapses
   when its timer was cancelled or replaced meanwhile.
 * At most one tick of a timer is undelivered.
-* A timer belongs to an incarnation: restart and stop cancel it.
+* A timer belongs to an incarnation: restart, drain and stop cancel it, and what is set
+  after that never fires.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ def set_timer(
         )
     key = _checked(message if key is FROM_MESSAGE else key)
     cancel_timer(cell, key)
+    if cell.between or cell.box.door:
+        return  # its timers have been stopped already
     if cell.timers is None:
         cell.timers = {}
     timer = Timer(cell, key, message, delay if repeat else None)
