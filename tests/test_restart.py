@@ -1,7 +1,7 @@
 """What a restart keeps, what it takes down first, and what it begins anew (LIFE-7)."""
 
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import trio
@@ -12,20 +12,16 @@ from tests.kit import (
     Counter,
     Get,
     Note,
-    Parent,
-    Sleep,
     Worker,
     found,
 )
 from trio_actors import (
     Actor,
-    ActorError,
     ActorFailed,
     ActorRef,
     ActorStopped,
     Backoff,
     DeathPact,
-    Exit,
     Inbox,
     Reply,
     ServiceKey,
@@ -34,7 +30,7 @@ from trio_actors import (
     Topic,
     handler,
 )
-from trio_actors.testing import World, at_every_step
+from trio_actors.testing import World
 
 # --- What stays ---------------------------------------------------------------
 
@@ -234,7 +230,8 @@ class Owner(Actor[Boom | Note]):
         self.log.append(f"restarting for {failure}")
 
     @handler
-    def boom(self, message: Boom) -> int:
+    async def boom(self, message: Boom) -> int:
+        await trio.sleep(5)
         raise message.error
 
     @handler
@@ -260,14 +257,7 @@ async def test_children_and_inner_tasks_are_awaited_before_the_new_one_starts(
 async def test_timers_of_the_old_incarnation_never_fire(world: World) -> None:
     """TIM-1, LIFE-7: not even a tick that waits in the mailbox already."""
     log: list[str] = []
-
-    class Slow(Owner):
-        @handler
-        async def boom(self, message: Boom) -> int:
-            await trio.sleep(5)
-            raise message.error
-
-    ref = await world.spawn(Slow, log)
+    ref = await world.spawn(Owner, log)
     await ref.tell(Boom())  # ticks of 2 and 4 s come meanwhile
     await trio.sleep(8.5)
     assert [line for line in log if line.startswith("tick")] == ["tick 2"]
@@ -361,7 +351,7 @@ async def test_restarted_gets_the_failure_and_the_instance_it_replaces(
         async def restarting(self, failure: Exception) -> None:
             log.append(f"restarting {failure}")
 
-        async def restarted(self, failure: Exception, failed: Self) -> None:
+        async def restarted(self, failure: Exception, failed: Counter) -> None:
             log.append(f"restarted {failure}")
             self.total = failed.total
 
@@ -379,7 +369,7 @@ async def test_after_a_failed_attempt_restarted_gets_the_last_one_that_ran(
     totals: list[tuple[str, int]] = []
 
     class Heir(Counter):
-        async def restarted(self, failure: Exception, failed: Self) -> None:
+        async def restarted(self, failure: Exception, failed: Counter) -> None:
             totals.append((str(failure), failed.total))
             if len(totals) == 1:
                 raise OSError("half-built")
@@ -493,189 +483,3 @@ async def test_messages_wait_in_the_mailbox_during_backoff(world: World) -> None
     answers = [ref.ask_nowait(Add()) for _ in range(3)]
     assert [await answer for answer in answers] == [1, 2, 3]
     assert trio.current_time() == 3
-
-
-# --- Restart by hand ----------------------------------------------------------
-
-
-async def test_a_restart_by_hand_cancels_the_turn_and_is_not_counted(
-    world: World,
-) -> None:
-    """The verbs of design 2; S3-6 ``Reset`` by hand; ``restarting()`` is told which."""
-    failures: list[Exception] = []
-
-    class Told(Worker):
-        async def restarting(self, failure: Exception) -> None:
-            failures.append(failure)
-
-    rules = Supervision(max_restarts=0)
-    top = await world.spawn_supervisor(supervision=rules)
-    ref = await top.spawn(Told, name="kid")
-    for _ in range(5):
-        slow = ref.ask_nowait(Sleep(100))
-        queued = ref.ask_nowait(Add())
-        await trio.sleep(1)
-        ref.restart("for a test")
-        with pytest.raises(ActorFailed):
-            await slow
-        assert await queued == 1
-    assert [type(error) for error in failures] == [ActorError] * 5
-    assert "/supervisor-1/kid was restarted by hand (for a test)" in str(failures[0])
-
-
-@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
-async def test_every_restart_type_can_be_restarted_by_hand(
-    world: World, restart: Any
-) -> None:
-    """The verbs of design 2: it is asked for, not answered."""
-    ref = await world.spawn(Counter, restart=restart)
-    await ref.tell(Add(5))
-    await ref.ask(Get())
-    ref.restart()
-    assert await ref.ask(Get()) == 0
-
-
-async def test_a_restart_by_hand_of_one_that_starts_begins_again(world: World) -> None:
-    """LIFE-2: the spawner goes on waiting for the start."""
-    starts: list[float] = []
-
-    class Slow(Counter):
-        async def started(self) -> None:
-            starts.append(trio.current_time())
-            if len(starts) == 1:
-                await trio.sleep_forever()
-
-    async def spawn() -> None:
-        assert await (await world.spawn(Slow, name="slow")).ask(Add()) == 1
-
-    world.client(spawn)
-    await trio.sleep(1)
-    found(world, "/slow").restart()
-    await world.settled()
-    assert starts == [0, 1]
-
-
-async def test_a_restart_by_hand_ends_the_pause_before_a_restart(world: World) -> None:
-    """U7: nobody has to wait for a backoff that he can cut."""
-    rules = Supervision(backoff=Backoff(100, 100, jitter=0))
-    top = await world.spawn_supervisor(supervision=rules)
-    ref = await top.spawn(Counter)
-    await ref.tell(Boom())
-    await trio.sleep(1)
-    ref.restart()
-    assert await ref.ask(Add()) == 1
-    assert trio.current_time() == 1
-
-
-def test_a_restart_by_hand_is_never_lost_even_beside_a_resume() -> None:
-    """It gives a new incarnation, whatever happens in the same moment."""
-
-    async def scenario(world: World, arm: Any) -> None:
-        rules = Supervision(directives={ValueError: "resume"})
-        top = await world.spawn_supervisor(supervision=rules)
-        ref = await top.spawn(Worker)
-        struck: list[bool] = []
-
-        def strike() -> None:
-            struck.append(True)
-            ref.restart()
-
-        arm(strike)
-        for _ in range(3):
-            await ref.tell(Boom())
-            await ref.tell(Add())
-        await world.settled()
-        (snapshot,) = world.snapshot().children[0].children
-        assert snapshot.restarts == len(struck)
-
-    assert at_every_step(scenario) > 10
-
-
-# --- Stopped on the way -------------------------------------------------------
-
-
-@pytest.mark.parametrize("verb", ["stop", "kill", "drain"])
-async def test_a_verb_during_the_pause_before_a_restart(
-    world: World, verb: str
-) -> None:
-    """SUP-4: stop and kill end it at once; a drain handles what is queued first."""
-    log: list[str] = []
-    rules = Supervision(backoff=Backoff(100, 100, jitter=0))
-    top = await world.spawn_supervisor(supervision=rules)
-    ref = await top.spawn(Worker, log, "k")
-    await ref.tell(Boom())
-    await ref.tell(Note("waits"))
-    await trio.sleep(1)
-    getattr(ref, verb)()
-    exit = await ref.wait_stopped()
-    assert exit.kind == ("killed" if verb == "kill" else "shutdown")
-    if verb == "drain":
-        assert trio.current_time() == 100
-        assert log == ["k+", "k~", "k+", "waits", "k-"]
-    else:
-        assert trio.current_time() == 1
-        assert log == ["k+", "k~"]
-        assert len(world.dead(Note)) == 1
-
-
-@pytest.mark.parametrize("verb", ["stop", "kill", "drain", "restart"])
-@pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one", "one_for_all"])
-def test_every_verb_at_every_step_of_a_busy_family(verb: str, strategy: Any) -> None:
-    """Whatever is under way: no task is left, the books are right, and it ends."""
-
-    async def scenario(world: World, arm: Any) -> None:
-        rules = Supervision(strategy, max_restarts=50)
-        ref = await world.spawn(Parent, [], "ab", name="p", supervision=rules)
-        arm(getattr(ref, verb))
-        for _ in range(2):
-            for name in "ab":
-                kid = world.find(f"/p/{name}")
-                if kid is not None:
-                    await kid.tell(Boom())
-                    await kid.tell(Add())
-        await world.settled()
-        ref.stop()
-        exit = await ref.wait_stopped()
-        assert exit.kind == ("killed" if verb == "kill" else "shutdown") or (
-            verb == "kill" and exit.kind == "shutdown"  # it was struck too late
-        )
-        assert world.find("/p") is None
-
-    assert at_every_step(scenario) > 20
-
-
-async def test_an_end_by_itself_and_a_failure_in_one_turn_is_a_failure(
-    world: World,
-) -> None:
-    """The failure came after ``context.stop()``, and wins: it is started again."""
-
-    class Undecided(Counter):
-        @handler
-        def boom(self, message: Boom) -> int:
-            self.context.stop()
-            raise message.error
-
-    ref = await world.spawn(Undecided)
-    await ref.tell(Boom())
-    assert await ref.ask(Add()) == 1
-
-
-async def test_a_permanent_actor_says_goodbye_and_starts_again(world: World) -> None:
-    """SUP-3 ``returned``: ``stopped()``, then ``started()``; the queue is kept."""
-    log: list[str] = []
-    reasons: list[Exit] = []
-
-    class Forever(Worker):
-        @handler
-        async def note(self, message: Note) -> None:
-            self.context.stop(message.text)
-
-        async def stopped(self, reason: Exit) -> None:
-            reasons.append(reason)
-            await super().stopped(reason)
-
-    ref = await world.spawn(Forever, log, "k", restart="permanent")
-    await ref.tell(Note("for now"))
-    assert await ref.ask(Add()) == 1
-    assert log == ["k+", "k-", "k+"]
-    assert reasons == [Exit("normal", None, "for now")]

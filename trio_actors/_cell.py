@@ -199,7 +199,9 @@ class Cell(Ending):
         if not sweeps:
             trouble = await self._end_incarnation("restarting", why)
             if trouble is not None:
-                self.report(trouble)
+                if why is not None and why is not self.swept_for:
+                    self.add_extra(why)
+                return await self._answer_failure(trouble)
             self.announce("restarting", why)
         self._cancel_deadline()
         if self.halt is Halt.SWEEP:

@@ -79,13 +79,14 @@ class Restarting(Growing):
             return
         names = list(self.specs if self.specs is not None else self.children)
         names = swept_with(self.supervision.strategy, names, failed.name)
+        ended = {name for name in names if name not in self.children}
         await self._take_down(names, failed, why)
         delay = self.pause_before_restart(failed)
         failed.announce("restarting", why, delay)
         if delay:
             await self._wait(delay)
         for name in names:
-            if not await self._bring_up(name):
+            if not await self._bring_up(name, again=name in ended):
                 return  # its own sweep is queued, and covers the rest
 
     async def _take_down(
@@ -123,16 +124,23 @@ class Restarting(Growing):
         finally:
             alarm.cancel()
 
+<<<<<<< Updated upstream
     async def _bring_up(self, name: str) -> bool:
         """Start a child that was swept; False if it failed to start."""
         if self._owner_ends:
             return False
+=======
+    async def _bring_up(self, name: str, *, again: bool) -> bool:
+        """Start a child that was swept; False if it failed to start.
+
+        One that had ended before is started *again*; one that was stopped since is not.
+        """
+>>>>>>> Stashed changes
         cell = self.children.get(name)
         if cell is None:
             spec = None if self.specs is None else self.specs.get(name)
-            if spec is None:
+            if spec is None or not again:
                 return True
-            # It had ended before, and is started together with its siblings.
             cell = self._make(name, spec.recipe, spec.options)
         elif cell.phase == "suspended":
             cell.go = True
