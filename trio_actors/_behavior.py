@@ -204,7 +204,7 @@ class Recipe:
 
     def build(self, context: Context[Any]) -> Actor[Any]:
         """Make an instance that has its context from ``__init__`` on."""
-        global _building
+        global _building  # noqa: PLW0603  # __init__ has no parameter for it
         before, _building = _building, context
         try:
             instance = self._make(*self.args)

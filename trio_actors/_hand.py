@@ -166,7 +166,7 @@ class Hand:
         Raises:
             RuntimeError: The message is not in hand.
         """
-        for pending, one in self._in_hand():
+        for pending, one in self._in_hand():  # noqa: B007  # used below
             if one is message:
                 break
         else:

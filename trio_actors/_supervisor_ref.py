@@ -55,7 +55,8 @@ def supervisor_recipe(
     for spec in children:
         if names.count(spec.name) > 1:
             raise ValueError(
-                f"two children are named {spec.name!r}. Names are unique among siblings."
+                f"two children are named {spec.name!r}. "
+                "Names are unique among siblings."
             )
         check_child(
             spec.name,
