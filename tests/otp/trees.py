@@ -84,6 +84,34 @@ SIGNIFICANT = [
         ),
     ),
     Scenario(
+        "any_significant: an end that comes before a failure is answered first",
+        Family(
+            (important("a"), Child("b"), Child("c")),
+            "rest_for_one",
+            auto_shutdown="any_significant",
+        ),
+        [["together", ["exit", "a", "normal"], ["exit", "b", "failed"]]],
+    ),
+    Scenario(
+        "any_significant: a failure that comes before an end is answered first",
+        Family(
+            (important("a"), Child("b"), Child("c")),
+            "rest_for_one",
+            auto_shutdown="any_significant",
+        ),
+        [["together", ["exit", "b", "failed"], ["exit", "a", "normal"]]],
+    ),
+    Scenario(
+        "all_significant: a failure over the limit that comes before the last end",
+        Family(
+            (Child("a"), Child("b"), important("c", "temporary")),
+            "rest_for_one",
+            intensity=0,
+            auto_shutdown="all_significant",
+        ),
+        [["together", ["exit", "a", "normal"], ["exit", "c", "failed"]]],
+    ),
+    Scenario(
         "all_significant: the end of the last one stops the supervisor",
         Family(
             (Child("a"), important("b"), important("c", "temporary")),
