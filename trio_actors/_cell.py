@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Literal, cast
 
 from trio.lowlevel import (
+    Task,
     checkpoint,
     current_task,
     enable_ki_protection,
@@ -33,6 +34,17 @@ class Cell(Ending):
     """An actor, from its spawn to its end."""
 
     __slots__ = ()
+
+    # Of the other parts, and written here: the types are complete for each class.
+    abandoned_by: bool
+    context: Any
+    first_failure: BaseException | None
+    go: bool
+    halt: Halt
+    hung: bool
+    task: Task | None
+    upward: BaseException | None
+    worker: Task | None
 
     # --- The task ---
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from ._behavior import overrides
+from ._behavior import Actor, overrides
 from ._errors import add_crash_notes, cut_own_frames, show
-from ._halts import Halt, death_pact, failed_exit
+from ._halts import Halt, Phase, Watch, death_pact, failed_exit
 from ._hand import STASHED
 from ._incarnation import Incarnation
 from ._mailbox import Door
 from ._messages import DeadReason, Exit
 from ._timers import cancel_timers
+
+if TYPE_CHECKING:
+    from ._cell import Cell
+    from ._supervisor import Family
 
 log = logging.getLogger("trio_actors")
 
@@ -32,6 +36,18 @@ class Ending(Incarnation):
     """The part of a cell that ends."""
 
     __slots__ = ()
+
+    # Of the other parts, and written here: the types are complete for each class.
+    became: list[Actor[Any]] | None
+    behavior: Actor[Any] | None
+    between: bool
+    exit: Exit | None
+    instance: Actor[Any] | None
+    links: dict[Cell, None] | None
+    phase: Phase
+    under: Family | None
+    watchers: dict[Watch, None] | None
+    watching: dict[Cell, Watch] | None
 
     # --- Reports ---
 

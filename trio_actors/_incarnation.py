@@ -20,12 +20,14 @@ from typing import Any, cast
 
 import trio
 from trio.lowlevel import (
+    Task,
     checkpoint,
     disable_ki_protection,
     wait_task_rescheduled,
 )
 
-from ._halts import VERBS, Halt, split_cancelled
+from ._behavior import Actor, Shape
+from ._halts import VERBS, Halt, Phase, split_cancelled
 from ._hand import NO_FAST, RING
 from ._life import Life
 from ._mailbox import Door
@@ -39,6 +41,25 @@ class Incarnation(Life):
     """The part of a cell that runs."""
 
     __slots__ = ()
+
+    # Of the other parts, and written here: the types are complete for each class.
+    attention: bool
+    batching: bool
+    became: list[Actor[Any]] | None
+    behavior: Actor[Any] | None
+    busy_since: float
+    context: Any
+    current: Any
+    detail: str
+    first_failure: BaseException | None
+    halt: Halt
+    handled: int
+    incarnation: int
+    phase: Phase
+    previous: Actor[Any] | None
+    restarts: int
+    shape: Shape | None
+    worker: Task | None
 
     # --- Asked from outside ---
 

@@ -31,6 +31,7 @@ from ._turn import Turns
 
 if TYPE_CHECKING:
     import trio
+    from trio.lowlevel import Task
 
     from ._cell import Cell
     from ._mailbox import Box
@@ -235,7 +236,7 @@ class Life(Turns):
     def receive_in(self, task: Task) -> None:
         """Note where a function receives; what it waits for elsewhere holds up none."""
         if self.worker is not task:
-            self.worker = task
+            self.worker: Task | None = task
             self.waits_for = None
 
     async def wait_ended(self) -> Exit:

@@ -41,7 +41,7 @@ class Pool:
         self.options: Options = options
         self.size: int = size
         self.workers: tuple[ActorRef[Any], ...] = ()
-        self.hands_over = False  # its workers get what has waited for them
+        self.hands_over: bool = False  # its workers get what has waited for them
         self.router: Router | None = None
 
 
@@ -79,7 +79,7 @@ class PoolRef(RoutedRef[M_contra]):
         super().__init__(cell)
         self._pool = pool
         assert pool.router is not None
-        self.router = pool.router
+        self.router: Router = pool.router
 
     @property
     def workers(self) -> tuple[ActorRef[M_contra], ...]:

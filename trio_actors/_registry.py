@@ -248,7 +248,7 @@ class ServiceRef(RoutedRef[M_contra]):
         self._registry = registry
         self._key = key
         self._routing = routing
-        self.router = registry.router(key, routing)
+        self.router: Router = registry.router(key, routing)
 
     @property
     def path(self) -> str:

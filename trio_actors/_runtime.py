@@ -60,12 +60,16 @@ class Alarm:
         return (self.when, self.serial) < (other.when, other.serial)
 
 
+def _unchanged(item: Any) -> Any:
+    return item
+
+
 class Runtime:
     """Production: deliveries at once, the loop's clock, one task for all timers."""
 
     box_type: type[Box] = Box
     pending_type: Any = None  # _ref sets it: Pending
-    guard: Callable[[Any], Any] = staticmethod(lambda item: item)
+    guard: Callable[[Any], Any] = staticmethod(_unchanged)
     """What each message goes through at its sender's; it may raise."""
     finds_cycles = True  # a controlled world finds deadlocks at quiescence instead
     batch = BATCH
@@ -110,7 +114,7 @@ class Runtime:
 
     def random(self, owner: str) -> random.Random:
         """Return the stream of random numbers of one actor (or of the system, "")."""
-        return random.Random(f"{self.seed}:{owner}")  # noqa: S311  # repeatable, not secret
+        return random.Random(f"{self.seed}:{owner}")  # repeatable, not secret
 
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Say that this step reads or writes a resource of another actor."""

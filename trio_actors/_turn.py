@@ -36,6 +36,19 @@ class Turns(Hand):
 
     __slots__ = ()
 
+    # Of the other parts, and written here: the types are complete for each class.
+    abandoned: int
+    attention: bool
+    behavior: Actor[Any] | None
+    busy_since: float
+    current: Any
+    dead: int
+    failed: int
+    handled: int
+    owed: list[Pending[Any]] | None
+    sabotage: BaseException | None
+    shape: Shape | None
+
     # --- One message of a class ---
 
     def begin(self, item: Any) -> Awaitable[None] | None:
