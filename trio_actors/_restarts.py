@@ -124,18 +124,13 @@ class Restarting(Growing):
         finally:
             alarm.cancel()
 
-<<<<<<< Updated upstream
-    async def _bring_up(self, name: str) -> bool:
-        """Start a child that was swept; False if it failed to start."""
-        if self._owner_ends:
-            return False
-=======
     async def _bring_up(self, name: str, *, again: bool) -> bool:
         """Start a child that was swept; False if it failed to start.
 
         One that had ended before is started *again*; one that was stopped since is not.
         """
->>>>>>> Stashed changes
+        if self._owner_ends:
+            return False
         cell = self.children.get(name)
         if cell is None:
             spec = None if self.specs is None else self.specs.get(name)
