@@ -181,15 +181,16 @@ class Session(Actor[SessionMessage]):
         if not self.intact:
             return
         self.intact = False
+        why = f"it took nothing for {self.settings.patience:g} s"
         try:
-            with trio.fail_after(self.settings.patience):
+            with trio.move_on_after(self.settings.patience):
                 await self.connection.send(lines)
-        except trio.TooSlowError:
-            self.context.stop(f"it took nothing for {self.settings.patience:g} s")
+                self.intact = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.context.stop("the connection is lost")
-        else:
-            self.intact = True
+            why = "the connection is lost"
+        finally:
+            if not self.intact:
+                self.context.stop(why)
 
     async def notice(self, text: str) -> None:
         await self.send(Line(text))
@@ -223,14 +224,21 @@ class Session(Actor[SessionMessage]):
             case Refused(why):
                 await self.notice(why)
             case Typed(text):
-                try:
-                    await self.obey(parse(text))
-                except BadInput as mistake:
-                    await self.notice(str(mistake))
+                await self.typed(text)
 
     @handler
     def hung_up(self, message: HungUp) -> None:
         self.context.stop(message.why)
+
+    async def typed(self, text: str) -> None:
+        """Do what a line means; whatever goes wrong is answered, too."""
+        try:
+            with trio.fail_after(self.settings.patience):
+                await self.obey(parse(text))
+        except BadInput as mistake:
+            await self.notice(str(mistake))
+        except (ActorError, trio.TooSlowError):
+            await self.notice("there is no answer now; try again later")
 
     async def obey(self, command: Command) -> None:
         match command:
@@ -292,12 +300,9 @@ class Session(Actor[SessionMessage]):
                 raise BadInput(f"you are in {name}")
             await self.leave(self.place)
         try:
-            with trio.fail_after(self.settings.patience):
-                lines = await self.join(name)
-        except (ActorError, TooManyRooms) as error:
-            raise BadInput(f"{name} cannot be joined now: {error}") from error
-        except trio.TooSlowError:
-            raise BadInput(f"{name} does not answer; try again later") from None
+            lines = await self.join(name)
+        except TooManyRooms as error:
+            raise BadInput(str(error)) from None
         await self.send(*lines)
 
     async def join(self, name: str) -> tuple[Line, ...]:
@@ -321,11 +326,7 @@ class Session(Actor[SessionMessage]):
         await self.notice(f"you have left {place.name}")
 
     async def show_members(self, place: Place) -> None:
-        try:
-            with trio.fail_after(self.settings.patience):
-                nicks = await place.room.ask(Who())
-        except (ActorError, trio.TooSlowError):
-            raise BadInput(f"{place.name} does not answer; try again later") from None
+        nicks = await place.room.ask(Who())
         title = f"{len(nicks)} in {place.name}:"
         await self.send(*map(Line, wrapped(title, tuple(sorted(nicks)))))
 

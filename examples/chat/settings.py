@@ -20,7 +20,7 @@ class Settings:
     outbox: int = 1024
     """Lines that wait for a slow client."""
     patience: float = 10.0
-    """Seconds that a client may take to take a line, or a room to answer."""
+    """Seconds that a client may take to take a line, or the server to obey one."""
     rate: float = 5.0
     """Lines a second that a client may send in the long run."""
     burst: int = 20

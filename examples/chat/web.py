@@ -32,7 +32,7 @@ from .messages import Line, Tree
 from .protocol import LineDecoder, Refused, Typed
 from .sessions import GOODBYE_SECONDS, attend
 from .settings import Settings
-from .tcp import Open, peer_name
+from .tcp import CHUNK, Open, peer_name
 
 log = logging.getLogger(__name__)
 
@@ -195,8 +195,9 @@ class PatientStream:
             self.read_until = trio.current_time() + GOODBYE_SECONDS
 
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        # In small pieces: what is compressed may become a thousand times as long.
         with trio.move_on_at(self.read_until):
-            return await self.stream.receive_some(max_bytes)
+            return await self.stream.receive_some(min(max_bytes, CHUNK))
         return b""
 
     async def send_eof(self) -> None:

@@ -143,7 +143,7 @@ def port_of(sock: socket.socket) -> int:
 @asynccontextmanager
 async def open_server(settings: Settings = SETTINGS) -> AsyncGenerator[Server, None]:
     """Run a chat on free loopback ports; at the end all is over."""
-    with trio.fail_after(60):
+    with trio.fail_after(30):
         tcp, web = (bind("127.0.0.1", 0) for _ in range(2))
         ports = port_of(tcp), port_of(web)
         async with open_actor_system("chat") as system:

@@ -80,6 +80,16 @@ async def test_who_joins_is_shown_the_last_50_lines(autojump_clock: MockClock) -
         ]
 
 
+async def test_a_room_may_have_a_name_in_any_language(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_chat() as chat:
+        ada = await chat.guest("Åsa", "Zürich-7")
+        await chat.guest("李雷", "ZÜRICH-7")
+        await ada.expect("* 李雷 is here")
+        assert chat.system.find("/rooms/zürich-7") is not None
+
+
 async def test_going_to_another_room_leaves_the_first(
     autojump_clock: MockClock,
 ) -> None:
@@ -481,9 +491,9 @@ async def test_a_room_that_does_not_answer_in_time_is_said_to(
     async with open_chat(settings) as chat:
         ada, bob = await chat.guest("ada"), await chat.visit()
         await ada.type("/crash", "/who")
-        await ada.expect("* lobby does not answer; try again later")
+        await ada.expect("* there is no answer now; try again later")
         await bob.type("/nick bob", "/join lobby", "/join attic")
-        await bob.expect("* lobby does not answer; try again later")
+        await bob.expect("* there is no answer now; try again later")
         await bob.expect("* bob is here")
         await ada.expect("* the room has crashed and is back")
         await ada.type("/who")
@@ -524,12 +534,46 @@ async def test_an_empty_room_is_closed_even_if_it_crashed_meanwhile(
         await ada.expect("* no rooms yet")
 
 
+async def test_a_line_that_a_crashed_room_cannot_take_is_said_to_be_refused(
+    autojump_clock: MockClock,
+) -> None:
+    """MBX: who tells a full mailbox waits, but a person does not wait for ever."""
+    settings = evolve(SETTINGS, demo=True, pause=Backoff(300, 300, jitter=0), flood=1e9)
+    async with open_chat(settings) as chat:
+        ada = await chat.guest("ada")
+        await ada.type("/crash", *(f"line {n}" for n in range(1025)))
+        await ada.expect("* there is no answer now; try again later")
+        await ada.expect("* the room has crashed and is back")
+        for n in range(1024):
+            await ada.expect(f"<ada> line {n}")
+        await ada.type("done")
+        assert await ada.line() == "<ada> done"
+
+
+async def test_a_failure_of_another_actor_does_not_cut_off_who_asked_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASK: ActorFailed goes to the asker; here that is a person."""
+    async with open_chat() as chat:
+        ada = await chat.guest("ada")
+        monkeypatch.setattr("examples.chat.rooms.sorted", fail, raising=False)
+        await ada.type("/rooms")
+        await ada.expect("* there is no answer now; try again later")
+        monkeypatch.undo()
+        await ada.type("/rooms", "/join lobby")
+        await ada.expect("* ada is here")
+
+
+def fail(*_: object) -> None:
+    raise ZeroDivisionError("a mistake")
+
+
 async def test_there_are_only_so_many_rooms(autojump_clock: MockClock) -> None:
     settings = evolve(SETTINGS, max_rooms=2)
     async with open_chat(settings) as chat:
         ada, bob = await chat.guest("ada", "one"), await chat.guest("bob", "two")
         await ada.type("/join three")
-        await ada.expect("* three cannot be joined now: there are 2 rooms")
+        await ada.expect("* there are 2 rooms; join one of them")
         await ada.type("/join two")
         await bob.expect("* ada is here")
 

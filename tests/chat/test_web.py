@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -45,12 +46,14 @@ def frame(data: bytes) -> bytes:
     return b"\x81" + length + bytes(4) + data
 
 
-async def raw_websocket(server: Server) -> trio.SocketStream:
+async def raw_websocket(
+    server: Server, handshake: bytes = HANDSHAKE
+) -> trio.SocketStream:
     """Open a WebSocket that one can misuse."""
     stream = await trio.open_tcp_stream("127.0.0.1", server.web_port)
-    await stream.send_all(HANDSHAKE)
+    await stream.send_all(handshake)
     seen = b""
-    while b"welcome" not in seen:
+    while not re.search(b"welcome|permessage", seen):
         data = await stream.receive_some(65536)
         assert data
         seen += data
@@ -201,6 +204,21 @@ async def test_a_huge_message_ends_its_connection_and_no_other() -> None:
             seen = b"".join([bytes(data) async for data in stream])
             assert seen.endswith(b"\x88\x02" + (1009).to_bytes(2, "big"))
         await ada.expect("* bob has left")
+        await all_is_well(server, ada)
+
+
+async def test_a_small_message_that_unfolds_to_a_huge_one_is_huge() -> None:
+    async with open_server() as server:
+        ada = await server.guest("ada")
+        deflate = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        compress = zlib.compressobj(wbits=-15)
+        packed = compress.compress(b"x" * 50_000_000)
+        packed += compress.flush(zlib.Z_SYNC_FLUSH).removesuffix(b"\x00\x00\xff\xff")
+        async with await raw_websocket(server, HANDSHAKE[:-2] + deflate) as stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(b"\xc1" + frame(packed)[1:])
+                seen = b"".join([bytes(data) async for data in stream])
+                assert seen.endswith(b"\x88\x02" + (1009).to_bytes(2, "big"))
         await all_is_well(server, ada)
 
 
@@ -378,6 +396,7 @@ async def test_a_page_sees_a_room_crash_and_come_back() -> None:
     settings = evolve(QUICK, demo=True)
     async with open_server(settings) as server, open_page(server) as page:
         assert (await page.update())["demo"]
+        await page.tree()
         await page.enter("bob")
         await page.say("/crash")
         event = await page.event("/rooms/lobby failed")
