@@ -87,8 +87,9 @@ class Growing:
         self._nursery: trio.Nursery | None = None
         self._waiting: list[Callable[[], None]] = []  # until there is a nursery
         self._tasks: dict[InnerTask, None] = {}
-        self._sweeps: deque[Cell] = deque()
-        self._shutdown_due = False  # when the failures that came first are answered
+        # What is to be answered, in the order in which it came: who has failed and
+        # sweeps; None for an auto-shutdown.
+        self._sweeps: deque[Cell | None] = deque()
         self._lot = ParkingLot()
         self._work_scope: trio.CancelScope | None = None
         self._named = 0

@@ -40,12 +40,7 @@ class Family(Restarting):
                 self._waiting.clear()
                 while not self.closing:
                     if self._sweeps and not self._owner_ends:
-                        with trio.CancelScope() as self._work_scope:
-                            await self._sweep(self._sweeps.popleft())
-                        self._work_scope = None
-                    elif self._shutdown_due:
-                        self._shutdown_due = False
-                        self._shut_down()
+                        await self._answer(self._sweeps.popleft())
                     else:
                         await self._lot.park()
                 for inner in list(self._tasks):
@@ -54,6 +49,15 @@ class Family(Restarting):
         finally:
             self.done = True
             self._lot.unpark_all()
+
+    async def _answer(self, failed: Cell | None) -> None:
+        """Sweep for a child that has failed, or shut down."""
+        if failed is None:
+            self._shut_down()
+            return
+        with trio.CancelScope() as self._work_scope:
+            await self._sweep(failed)
+        self._work_scope = None
 
     # --- Order ---
 
@@ -127,9 +131,8 @@ class Family(Restarting):
             if by_itself and shuts_down(
                 self.supervision.auto_shutdown, significant_left=left
             ):
-                self._shutdown_due = True
-                if not self._sweeps:
-                    self._lot.unpark_all()
+                self._sweeps.append(None)
+                self._lot.unpark_all()
 
     def _fail_owner(
         self, error: BaseException, extras: Iterable[BaseException]
