@@ -23,7 +23,6 @@ from typing import (
     overload,
 )
 
-from ._behavior import Actor
 from ._cell import Cell
 from ._errors import show
 from ._halts import Watch, death_pact
@@ -113,10 +112,6 @@ class Context(_Spawner, Generic[M_contra]):
         becomes dead letters. (OTP's ``{stop, normal, State}``.)
         """
         self.cell.command("return", detail)
-
-    def become(self, behavior: Actor[Any] | None) -> None:
-        """Change whose handlers are called; for ``Actor.become()``."""
-        self.cell.become(behavior)
 
     # --- Watching ---
 
