@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +20,7 @@ from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
 from ._mailbox import Box
 from ._messages import Carried, DeadReason, Signal
-from ._pending import Pending, message_of
+from ._pending import Call, message_of
 from ._ref import ActorRef
 from ._topics import Feed
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
     from ._system import ActorSystem
 
+EMPTY: Any = object()
+"""In hand between two messages; not None, which is a message like any other."""
 LAPSED: Any = object()
 """In place of a message that needs no handling any more."""
 STASHED: Any = object()
@@ -40,9 +42,8 @@ RING = 16
 NO_FAST: dict[type, Any] = {}
 
 
-def as_list(value: object) -> Sequence[Any] | None:
-    """Return *value* if it is a list: a batch, or its answers."""
-    return cast("Sequence[Any]", value) if isinstance(value, list) else None
+class Batch(list[Any]):
+    """Several items in hand. (A message may be a list, too.)"""
 
 
 class Hand:
@@ -96,10 +97,10 @@ class Hand:
         self.worker: Task | None = None  # whose waits are the turn's
         self.behavior: Actor[Any] | None = None  # whose handlers are called
         self.shape: Shape | None = None
-        self.current: Any = None
-        self.owes: Pending[Any] | list[Pending[Any]] | None = None
-        self.owed: list[Pending[Any]] | None = None  # deferred, not answered yet
-        self.asked: list[Pending[Any]] | None = None  # what this turn has asked
+        self.current: Any = EMPTY
+        self.owes: Call[Any] | list[Call[Any]] | None = None
+        self.owed: list[Call[Any]] | None = None  # deferred, not answered yet
+        self.asked: list[Call[Any]] | None = None  # what this turn has asked
         self.stash: list[Any] | None = None
         self.carried: list[tuple[Any, Token[Any]]] | None = None
         self.handled = self.failed = self.abandoned = self.expired = self.dead = 0
@@ -130,63 +131,61 @@ class Hand:
 
     # --- What is in hand ---
 
-    def _in_hand(self) -> Iterable[tuple[Pending[Any] | None, object]]:
+    def _in_hand(self) -> Iterable[tuple[Call[Any] | None, object]]:
         """Return each item in hand: who asked (None for a tell), and the message."""
         current = self.current
-        if current is None or current is STASHED:
+        if current is EMPTY or current is STASHED:
             return
-        batch = as_list(current)
-        for item in [current] if batch is None else batch:
-            if isinstance(item, Pending):
+        for item in current if isinstance(current, Batch) else [current]:
+            if isinstance(item, Call):
                 yield item, item.message
             else:
                 yield None, item
 
     def _size(self) -> int:
         current = self.current
-        batch = as_list(current)
-        if batch is not None:
-            return len(batch)
-        return 0 if current is None or current is STASHED else 1
+        if isinstance(current, Batch):
+            return len(current)
+        return 0 if current is EMPTY or current is STASHED else 1
 
     @property
     def handling(self) -> int:
         """How many messages are in hand."""
         return self._size()
 
-    def _all_owed(self) -> list[Pending[Any]]:
+    def _all_owed(self) -> list[Call[Any]]:
         owes = self.owes
         if owes is None:
             return []
         return list(owes) if isinstance(owes, list) else [owes]
 
-    def take_over(self, message: object, verb: str) -> Pending[Any] | None:
+    def take_over(self, message: object, verb: str) -> Call[Any] | None:
         """Take the answer to a message in hand from the turn; None if it was told.
 
         Raises:
             RuntimeError: The message is not in hand.
         """
-        for pending, one in self._in_hand():  # noqa: B007  # used below
-            if one is message:
-                break
-        else:
+        # In a batch the same object may have been sent more than once.
+        found = [pending for pending, one in self._in_hand() if one is message]
+        if not found:
             raise RuntimeError(
                 f"{verb}() is for the message in hand, but {self.path} has not"
                 f" {show(message)} in hand."
             )
-        if pending is not None:
-            if pending not in self._all_owed():
-                raise RuntimeError(
-                    f"{verb}(): the answer to {show(message)} was already given or"
-                    " taken over."
-                )
-            if isinstance(self.owes, list):
-                self.owes.remove(pending)
-            else:
-                self.owes = None
-        return pending
+        owed = self._all_owed()
+        for pending in found:
+            if pending in owed:
+                owed.remove(pending)
+                self.owes = owed if isinstance(self.owes, list) else None
+                return pending
+        if None not in found:
+            raise RuntimeError(
+                f"{verb}(): the answer to {show(message)} was already given or taken"
+                " over."
+            )
+        return None
 
-    def defer(self, message: object) -> Pending[Any] | None:
+    def defer(self, message: object) -> Call[Any] | None:
         """Let the answer to the request in hand come later."""
         pending = self.take_over(message, "defer_reply")
         if pending is not None:
@@ -197,7 +196,7 @@ class Hand:
             self.owed.append(pending)
         return pending
 
-    def hand_on(self, to: ActorRef[Any], request: Any) -> Pending[Any] | None:
+    def hand_on(self, to: ActorRef[Any], request: Any) -> Call[Any] | None:
         """Let another actor answer the request in hand."""
         in_hand = [message for _, message in self._in_hand()]
         if len(in_hand) != 1:
@@ -210,14 +209,14 @@ class Hand:
             to.tell_soon(request)
             return None
         pending.message = request
-        if not to.accept(pending):
-            pending.fail(mailbox_full(to.cell, request))
+        if not to._accept(pending):
+            pending.fail(mailbox_full(to._cell, request))
         elif pending.asker is not None and pending.asker.waits_for is pending:
             self._check_moved(pending)
         return pending
 
     @staticmethod
-    def _check_moved(pending: Pending[Any]) -> None:
+    def _check_moved(pending: Call[Any]) -> None:
         """The asker waits for another actor now: that may close a circle."""
         try:
             pending.check_deadlock()
@@ -225,9 +224,9 @@ class Hand:
             pending.fail(error)
             pending.abandoned = True  # so that it is skipped, as one that is asked
 
-    def put_aside(self, message: object) -> Pending[Any] | None:
+    def put_aside(self, message: object) -> Call[Any] | None:
         """Stash the message in hand."""
-        if isinstance(self.current, list):
+        if isinstance(self.current, Batch):
             raise RuntimeError("a message of a batch cannot be stashed alone")
         stash = self.stash if self.stash is not None else []
         if len(stash) >= self.box.capacity:
@@ -250,7 +249,7 @@ class Hand:
         """Put what was stashed in front of the mailbox."""
         stash, self.stash = self.stash, None
         for item in stash or ():
-            if isinstance(item, Pending):
+            if isinstance(item, Call):
                 item.held = False
         self.box.put_back(stash or ())
 
@@ -273,6 +272,8 @@ class Hand:
             # Seen from inside of its own plain handler: the number is on its way.
             others = sum(found.values()) - found["accepted"] - found["handled"]
             found["handled"] = found["accepted"] - others
+        elif self.current is STASHED:
+            found["handled"] += 1  # put_aside() took off what end_turn() will add
         return found
 
     def clear_tally(self) -> None:
@@ -302,7 +303,7 @@ class Hand:
         if isinstance(item, Signal):
             self.box.taken(item)
             self.expired += 1
-        elif isinstance(item, Pending) and item.abandoned:
+        elif isinstance(item, Call) and item.abandoned:
             self.abandoned += 1
         else:
             self.dead += 1
@@ -310,8 +311,8 @@ class Hand:
 
     def _dead_letter(self, item: Any, reason: DeadReason) -> None:
         message = message_of(item)
-        self.system.dead_letter(message, self.ref, reason)
-        if isinstance(item, Pending) and item.open:
+        self.system._dead_letter(message, self.ref, reason)
+        if isinstance(item, Call) and item.open:
             item.fail(error_for(reason, cast("Any", self), message))
 
     def bury_all(self, reason: DeadReason) -> None:

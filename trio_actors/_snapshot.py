@@ -111,7 +111,7 @@ def snapshot_of_all(root: Family, name: str, *, ended: bool) -> Snapshot:
         everybody.extend(one.children)
     state: State = "stopped" if ended else "stopping" if root.closing else "running"
     return Snapshot(
-        path=f"/{name}" if not name else name,
+        path=name,
         state=state,
         queued=sum(one.queued for one in everybody),
         capacity=math.inf,
