@@ -177,10 +177,11 @@ class Growing:
     async def spawn(self, recipe: Recipe, name: str | None, options: Options) -> Cell:
         """Make a child and wait until it has started."""
         cell = self.adopt(recipe, name, options)
+        spec = self.specs.get(cell.name) if self.specs is not None else None
         try:
             await self.wait_started(cell)
         except BaseException:
-            if self.specs is not None and not cell.was_started:
+            if self.specs is not None and self.specs.get(cell.name) is spec:
                 self.specs.pop(cell.name, None)
             raise
         return cell
