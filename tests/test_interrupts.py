@@ -151,7 +151,7 @@ def test_ctrl_c_while_the_block_is_left_ends_the_settling() -> None:
             ref = await system.spawn(Worker, log, "b", shutdown=2)
             await ref.tell(Sleep(10_000))
             await trio.sleep(1)
-            system.runtime.call_at(5, interrupt, "", "test")
+            system._runtime.call_at(5, interrupt, "", "test")
 
     assert interrupted(main) == [KeyboardInterrupt]
     assert log == ["a+", "b+", "a-"]
@@ -168,7 +168,7 @@ def test_ctrl_c_in_a_timer_of_the_library_is_an_ordered_stop() -> None:
             self.runtime_calls_interrupt()
 
         def runtime_calls_interrupt(self) -> None:
-            runtime = self.context.system.runtime
+            runtime = self.context.system._runtime
             runtime.call_at(runtime.now() + 1, interrupt, "", "test")
 
     async def main() -> None:

@@ -426,7 +426,7 @@ async def test_a_verb_to_an_actor_that_waits_for_room(
         assert (await pusher.wait_stopped()).kind == kind
         assert trio.current_time() == at
         assert log == []
-        assert full.cell.box.count == 1  # what waited outside was not sent
+        assert full._cell.box.count == 1  # what waited outside was not sent
     full.kill()
     await full.wait_stopped()
     world.dead()
@@ -444,7 +444,7 @@ async def test_a_sender_that_waits_for_room_is_let_go_when_the_receiver_ends(
     pusher = await world.spawn(Pusher, log)
     pending = pusher.ask_nowait(Push(full))
     await trio.sleep(1)
-    assert full.cell.box.count == 1
+    assert full._cell.box.count == 1
     getattr(full, verb)()
     assert await pending == 3
     assert trio.current_time() == 2

@@ -211,7 +211,7 @@ async def test_a_link_with_the_dead_counts_if_it_died_badly(
     log.clear()
     await one.tell(Link(two))
     await world.settled()
-    assert (one.cell.exit is not None) is dies
+    assert (one._cell.exit is not None) is dies
     assert log == (["0 failed DeathPact"] if dies else [])
 
 
@@ -234,7 +234,7 @@ async def test_a_chain_falls_from_end_to_end(world: World) -> None:
     await world.settled()
     refs[0].kill()
     await world.settled()
-    assert [ref.cell.exit is not None for ref in refs] == [True] * 5
+    assert [ref._cell.exit is not None for ref in refs] == [True] * 5
 
 
 async def test_a_partner_that_is_stopping_is_left_in_peace(world: World) -> None:
@@ -275,7 +275,7 @@ async def test_a_pact_during_a_backoff_is_not_lost(world: World) -> None:
     two.kill()
     await world.settled()
     assert world.snapshot().children[0].state == "running"
-    assert one.cell.incarnation == 3
+    assert one._cell.incarnation == 3
 
 
 async def test_a_child_linked_with_its_parent(world: World) -> None:

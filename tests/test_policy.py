@@ -312,48 +312,48 @@ MIDDLE = Loaded(0.5)  # neither added nor taken away
 def test_pauses_grow_by_the_factor_up_to_the_cap() -> None:
     """FAIL-7: min * factor ** failures, 0 failures for the first."""
     backoff = Backoff(1.0, 10.0, factor=3.0)
-    pauses = [backoff.pause(failures, MIDDLE) for failures in range(5)]
+    pauses = [backoff._pause(failures, MIDDLE) for failures in range(5)]
     assert pauses == pytest.approx([1.0, 3.0, 9.0, 10.0, 10.0])
 
 
 def test_the_jitter_is_a_share_that_is_added_or_taken_away() -> None:
     backoff = Backoff(10.0, 100.0, jitter=0.2)
-    assert backoff.pause(0, Loaded(0.0)) == pytest.approx(8.0)
-    assert backoff.pause(0, Loaded(0.75)) == pytest.approx(11.0)
-    assert backoff.pause(0, Loaded(1.0)) == pytest.approx(12.0)
+    assert backoff._pause(0, Loaded(0.0)) == pytest.approx(8.0)
+    assert backoff._pause(0, Loaded(0.75)) == pytest.approx(11.0)
+    assert backoff._pause(0, Loaded(1.0)) == pytest.approx(12.0)
 
 
 def test_the_cap_comes_after_the_jitter() -> None:
     """No pause is longer than `max`, and a pause near it still varies downwards."""
     backoff = Backoff(1.0, 4.0, jitter=0.5)
-    assert backoff.pause(2, Loaded(1.0)) == 4.0
-    assert backoff.pause(2, Loaded(0.0)) == pytest.approx(2.0)
+    assert backoff._pause(2, Loaded(1.0)) == 4.0
+    assert backoff._pause(2, Loaded(0.0)) == pytest.approx(2.0)
     # 1 * 2 ** 10 seconds, half of it taken away, are still more than the cap.
-    assert backoff.pause(10, Loaded(0.0)) == 4.0
+    assert backoff._pause(10, Loaded(0.0)) == 4.0
 
 
 def test_a_slow_growth_reaches_the_cap_in_spite_of_its_jitter() -> None:
     """A small factor and a large jitter: the formula holds at every count."""
     backoff = Backoff(1.0, 2.0, factor=1.1, jitter=0.5)
-    assert backoff.pause(100, Loaded(0.0)) == 2.0
+    assert backoff._pause(100, Loaded(0.0)) == 2.0
 
 
 def test_a_million_failures_do_not_overflow() -> None:
-    assert Backoff(0.1, 30.0).pause(1_000_000, MIDDLE) == 30.0
-    assert Backoff(0.1, 30.0, jitter=1.0).pause(1_000_000, Loaded(1.0)) == 30.0
+    assert Backoff(0.1, 30.0)._pause(1_000_000, MIDDLE) == 30.0
+    assert Backoff(0.1, 30.0, jitter=1.0)._pause(1_000_000, Loaded(1.0)) == 30.0
 
 
 def test_without_growth_or_without_a_minimum_pauses_stay_as_they_are() -> None:
-    assert Backoff(2.0, 8.0, factor=1.0).pause(50, MIDDLE) == 2.0
-    assert Backoff(0.0, 8.0).pause(50, MIDDLE) == 0.0
-    assert Backoff(0.0, 8.0).pause(1_000_000, MIDDLE) == 0.0
+    assert Backoff(2.0, 8.0, factor=1.0)._pause(50, MIDDLE) == 2.0
+    assert Backoff(0.0, 8.0)._pause(50, MIDDLE) == 0.0
+    assert Backoff(0.0, 8.0)._pause(1_000_000, MIDDLE) == 0.0
 
 
 def test_the_same_seed_gives_the_same_pauses() -> None:
     backoff = Backoff(1.0, 60.0)
     one, two = Random(7), Random(7)
-    assert [backoff.pause(n, one) for n in range(9)] == [
-        backoff.pause(n, two) for n in range(9)
+    assert [backoff._pause(n, one) for n in range(9)] == [
+        backoff._pause(n, two) for n in range(9)
     ]
 
 

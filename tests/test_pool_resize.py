@@ -41,7 +41,7 @@ async def test_a_resize_down_drains_and_loses_nothing(world: World) -> None:
         await pool.tell(Job(number, 1.0))
     workers = pool.workers
     await pool.resize(1)
-    assert all(worker.cell.exit is not None for worker in workers[1:])
+    assert all(worker._cell.exit is not None for worker in workers[1:])
     for number in range(20, 25):
         await pool.tell(Job(number))
     await world.settled()

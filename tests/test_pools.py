@@ -152,7 +152,7 @@ async def test_the_options_are_the_workers(world: World) -> None:
     await pool.workers[0].tell(Add())
     await world.settled()
     assert len(pool.workers) == 1
-    assert pool.cell.exit is None
+    assert pool._cell.exit is None
 
 
 # --- Workers that fail and go -----------------------------------------------
@@ -279,7 +279,7 @@ async def test_a_pool_takes_its_workers_with_it(world: World, verb: str) -> None
     getattr(pool, verb)()
     exit = await pool.wait_stopped()
     assert exit.kind == ("killed" if verb == "kill" else "shutdown")
-    assert all(worker.cell.exit is not None for worker in workers)
+    assert all(worker._cell.exit is not None for worker in workers)
     letters = world.dead()
     # In reverse order: the first goes on while the second finishes what it has.
     expected = {"stop": [0, 1, 2], "drain": [0, 1, 2, 3, 4, 5], "kill": []}[verb]

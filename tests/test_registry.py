@@ -300,8 +300,8 @@ def test_a_lookup_never_returns_a_dead_actor_at_any_step() -> None:
                 found = [*world.find_all(KEY), *world.find_all(ONE)]
                 paths = [world.find(ref.path) for ref in refs]
                 known = [ref for ref in (*found, *paths) if ref is not None]
-                dead = [ref for ref in known if ref.cell.exit is not None]
-                takes = all(not ref.cell.box.door for ref in found)
+                dead = [ref for ref in known if ref._cell.exit is not None]
+                takes = all(not ref._cell.box.door for ref in found)
                 return takes and not dead
 
             world.always(only_the_living)

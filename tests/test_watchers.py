@@ -77,7 +77,7 @@ async def test_the_end_of_a_watcher_ends_its_watches(world: World) -> None:
     await world.settled()
     watcher.stop()
     await watcher.wait_stopped()
-    assert target.cell.watchers == {}
+    assert target._cell.watchers == {}
     target.kill()
     await world.settled()
     assert seen == []

@@ -246,7 +246,7 @@ def test_sweeps_struck_at_every_step_by_another_failure() -> None:
         top = await family(world, [], rules)
         b = found(world, "/s/b")
         sweeping = True
-        arm(lambda: b.cell.fail(OSError("struck")) if sweeping else None)
+        arm(lambda: b._cell.fail(OSError("struck")) if sweeping else None)
         await found(world, "/s/a").tell(Boom())
         await found(world, "/s/c").tell(Add())
         await world.settled()

@@ -88,7 +88,7 @@ class Actor(Generic[M_contra]):
                 f"become() wants an instance of an Actor, but got {behavior!r}."
                 " Write self.become(Ready(...)), with parentheses."
             )
-        self.context.cell.become(behavior)
+        self.context._cell.become(behavior)
 
     def unbecome(self) -> None:
         """Go back to the behavior before the last ``become()``.
@@ -96,7 +96,7 @@ class Actor(Generic[M_contra]):
         Raises:
             RuntimeError: There was no ``become()``.
         """
-        self.context.cell.become(None)
+        self.context._cell.become(None)
 
     async def started(self) -> None:
         """Run before the first message, and after each restart."""

@@ -23,6 +23,7 @@ from trio.lowlevel import (
 from ._ending import Ending
 from ._errors import ActorError, add_note, cut_own_frames
 from ._halts import Halt, failed_exit
+from ._hand import EMPTY
 from ._messages import Exit
 from ._pending import CURRENT
 from ._policy import answer_to, judge
@@ -71,7 +72,7 @@ class Cell(Ending):
         halt = self.halt
         if failure is not None:
             return await self._answer_failure(failure)
-        if self.current is not None:
+        if self.current is not EMPTY:
             how = {Halt.KILL: "was killed", Halt.RESTART: "was restarted"}
             self.fail_turn(how.get(halt, "was cut short"))
         if halt is Halt.KILL:
@@ -199,7 +200,7 @@ class Cell(Ending):
 
     def _renew_context(self) -> None:
         # Taken up by trio when the task is next scheduled: a restart starts fresh.
-        context = self.system.fresh_context()
+        context = self.system._fresh_context()
         context.run(CURRENT.set, self)
         cast("Any", self.task).context = context
 

@@ -49,50 +49,50 @@ AnyRequest = TypeVar("AnyRequest", bound="Request[Any]")
 class Context(_Spawner, Generic[M_contra]):
     """What an actor can do besides handling a message."""
 
-    __slots__ = ("_random", "cell")
+    __slots__ = ("_random", "_cell")
 
     def __init__(self, cell: Cell) -> None:
-        self.cell: Cell = cell
+        self._cell: Cell = cell
         self._random: Random | None = None
 
     def _family(self) -> Family:
-        return family_of(self.cell)
+        return family_of(self._cell)
 
     # --- Who it is ---
 
     @property
     def ref(self) -> ActorRef[M_contra]:
         """The actor's own ref."""
-        return self.cell.ref
+        return self._cell.ref
 
     @property
     def system(self) -> ActorSystem:
         """The system it runs in."""
-        return self.cell.system
+        return self._cell.system
 
     @property
     def parent(self) -> ActorRef[Never] | None:
         """Its parent, None at the top."""
-        owner = self.cell.family.owner
+        owner = self._cell.family.owner
         return owner.ref if owner is not None else None
 
     @property
     def children(self) -> Mapping[str, ActorRef[Never]]:
         """Its running children by name, in start order."""
-        family = self.cell.under
+        family = self._cell.under
         cells = family.in_order() if family is not None else []
         return MappingProxyType({cell.name: cell.ref for cell in cells})
 
     @property
     def incarnation(self) -> int:
         """1 at first, one more at each restart."""
-        return self.cell.incarnation
+        return self._cell.incarnation
 
     @property
     def random(self) -> Random:
         """This actor's own seeded random numbers."""
         if self._random is None:
-            self._random = self.cell.runtime.random(self.cell.path)
+            self._random = self._cell.runtime.random(self._cell.path)
         return self._random
 
     @property
@@ -111,7 +111,7 @@ class Context(_Spawner, Generic[M_contra]):
         A permanent actor is started again. What is queued is kept then; otherwise it
         becomes dead letters. (OTP's ``{stop, normal, State}``.)
         """
-        self.cell.command("return", detail)
+        self._cell.command("return", detail)
 
     # --- Watching ---
 
@@ -127,7 +127,7 @@ class Context(_Spawner, Generic[M_contra]):
         the first. A ``Terminated`` without a handler is a DeathPact. (OTP's
         ``monitor``, one per actor; Akka's ``watch`` and ``watchWith``.)
         """
-        cell, target = self.cell, cell_of(ref, "watch")
+        cell, target = self._cell, cell_of(ref, "watch")
         cell.runtime.touch("watch", target.path)
         if cell.watching is None:
             cell.watching = {}
@@ -145,7 +145,7 @@ class Context(_Spawner, Generic[M_contra]):
 
     def unwatch(self, ref: ActorRef[Never]) -> None:
         """Take a watch back, even when its message is already queued."""
-        cell, target = self.cell, cell_of(ref, "unwatch")
+        cell, target = self._cell, cell_of(ref, "unwatch")
         cell.runtime.touch("watch", target.path)
         watch = cell.watching.pop(target, None) if cell.watching else None
         if watch is not None and target.watchers is not None:
@@ -157,7 +157,7 @@ class Context(_Spawner, Generic[M_contra]):
         If it has ended so already, at once. (OTP's ``link``, without trapping exits:
         use ``watch()`` for that.)
         """
-        cell, other = self.cell, cell_of(ref, "link")
+        cell, other = self._cell, cell_of(ref, "link")
         cell.runtime.touch("watch", other.path)
         if other is cell:
             return
@@ -172,7 +172,7 @@ class Context(_Spawner, Generic[M_contra]):
 
     def unlink(self, ref: ActorRef[Never]) -> None:
         """Undo ``link()``."""
-        cell, other = self.cell, cell_of(ref, "unlink")
+        cell, other = self._cell, cell_of(ref, "unlink")
         cell.runtime.touch("watch", other.path)
         for one, two in ((cell, other), (other, cell)):
             if one.links is not None:
@@ -193,7 +193,7 @@ class Context(_Spawner, Generic[M_contra]):
             ValueError: *delay* is negative or not finite.
             TypeError: The key is not hashable.
         """
-        set_timer(self.cell, delay, message, key, repeat=False)
+        set_timer(self._cell, delay, message, key, repeat=False)
 
     def send_every(
         self, interval: float, message: M_contra, *, key: Hashable = FROM_MESSAGE
@@ -203,11 +203,11 @@ class Context(_Spawner, Generic[M_contra]):
         A tick that comes while the one before it still waits is left out. Otherwise as
         ``send_after()``.
         """
-        set_timer(self.cell, interval, message, key, repeat=True)
+        set_timer(self._cell, interval, message, key, repeat=True)
 
     def cancel_timer(self, key: Hashable) -> None:
         """Cancel the timer of *key*, and its message if that is queued already."""
-        cancel_timer(self.cell, key)
+        cancel_timer(self._cell, key)
 
     # --- The message in hand ---
 
@@ -224,14 +224,14 @@ class Context(_Spawner, Generic[M_contra]):
             RuntimeError: The message is not in hand.
             MailboxFull: As much is stashed as the mailbox takes.
         """
-        pending = self.cell.put_aside(message)
+        pending = self._cell.put_aside(message)
         if isinstance(message, Request):
             return Reply(pending, owed=False)
         return None
 
     def unstash_all(self) -> None:
         """Put what was stashed in front of the mailbox, in order."""
-        self.cell.unstash()
+        self._cell.unstash()
 
     def defer_reply(self, request: Request[R]) -> Reply[R]:
         """Take over the answer to the request in hand, to give it later.
@@ -241,7 +241,7 @@ class Context(_Spawner, Generic[M_contra]):
         Raises:
             RuntimeError: The request is not in hand.
         """
-        return Reply(self.cell.defer(request), owed=True)
+        return Reply(self._cell.defer(request), owed=True)
 
     @overload
     def forward(self, to: ActorRef[M], request: _RequestTo[M, R]) -> Reply[R]: ...
@@ -258,7 +258,7 @@ class Context(_Spawner, Generic[M_contra]):
         Raises:
             RuntimeError: No request is in hand.
         """
-        pending = self.cell.hand_on(to, request)
+        pending = self._cell.hand_on(to, request)
         return Reply(pending, owed=False)
 
     # --- Tasks, keys, topics ---
@@ -281,15 +281,15 @@ class Context(_Spawner, Generic[M_contra]):
                 " you wrote\n    context.start_soon(work(1))\nInstead, write\n   "
                 " context.start_soon(work, 1)"
             )
-        family_of(self.cell).start_task(fn, args)
+        family_of(self._cell).start_task(fn, args)
 
     def register(self, key: _KeyFor[M_contra]) -> None:
         """Be found under *key* until it stops; NameTaken if it is unique and taken."""
-        self.cell.system.register(cast("ServiceKey[Any]", key), self.cell.ref)
+        self._cell.system.register(cast("ServiceKey[Any]", key), self._cell.ref)
 
     def unregister(self, key: _KeyFor[M_contra]) -> None:
         """Undo ``register()``."""
-        self.cell.system.unregister(cast("ServiceKey[Any]", key), self.cell.ref)
+        self._cell.system.unregister(cast("ServiceKey[Any]", key), self._cell.ref)
 
     def subscribe(self, topic: _SourceOf[M_contra]) -> None:
         """Get what is published on *topic* as messages.
@@ -297,24 +297,24 @@ class Context(_Spawner, Generic[M_contra]):
         What finds no room in the mailbox is a dead letter: give the actor a Mailbox
         with ``overflow="drop_oldest"`` if only the newest counts.
         """
-        self.cell.system.topics.join(cast("Topic[Any]", topic).name, self.cell)
+        self._cell.system._topics.join(cast("Topic[Any]", topic).name, self._cell)
 
     def unsubscribe(self, topic: _SourceOf[M_contra]) -> None:
         """Undo ``subscribe()``."""
-        self.cell.system.topics.leave(cast("Topic[Any]", topic).name, self.cell)
+        self._cell.system._topics.leave(cast("Topic[Any]", topic).name, self._cell)
 
     def heartbeat(self) -> None:
         """Say "not hung" in the middle of a long handler."""
-        self.cell.alive_at = self.cell.runtime.now()
+        self._cell.alive_at = self._cell.runtime.now()
 
 
 def cell_of(ref: ActorRef[Any], verb: str) -> Cell:
     """Return the one actor behind a ref; TypeError if there is none, or many."""
     if not isinstance(cast("object", ref), ActorRef) or isinstance(
-        cast("object", ref.cell), Nobody
+        cast("object", ref._cell), Nobody
     ):
         raise TypeError(
             f"{verb}() wants the ref of one actor, but got {ref!r}. Find one by"
             " system.find(key), or watch who has a key by system.subscribe(key)."
         )
-    return ref.cell
+    return ref._cell

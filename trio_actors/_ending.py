@@ -19,7 +19,7 @@ import trio
 from ._behavior import Actor, overrides
 from ._errors import add_crash_notes, cut_own_frames, show
 from ._halts import Halt, Phase, Watch, death_pact, failed_exit
-from ._hand import STASHED
+from ._hand import EMPTY, STASHED
 from ._incarnation import Incarnation
 from ._mailbox import Door
 from ._messages import DeadReason, Exit
@@ -194,14 +194,14 @@ class Ending(Incarnation):
         self.exit = exit
         self._cancel_deadline()
         self.box.shut(Door.CLOSED, self.box.refusal)
-        if self.current is not None:
+        if self.current is not EMPTY:
             self.fail_turn("was killed")
         reason: DeadReason = (
             "start_failed" if exit.kind == "start_failed" else "stopped"
         )
         self.bury_all(reason)
         self.fail_owed(exit.error or "ended")
-        self.system.forget(self.me)
+        self.system._forget(self.me)
         self.family.remove(self.me)  # the name is free before anybody is told
         self.runtime.touch("watch", self.path)
         self.enter("stopped")
@@ -226,6 +226,6 @@ class Ending(Incarnation):
         for other in self.links or ():
             if other.links is not None:
                 other.links.pop(self.me, None)
-            if not exit.is_normal and not self.system.closing:
+            if not exit.is_normal and not self.system._closing:
                 other.fail(death_pact(self.me))
         self.links = None

@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -132,6 +133,19 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
+
+
+def twin(error: Exception) -> Exception:
+    """Return a copy of *error* for another asker; the same where it has none."""
+    try:
+        other = copy.copy(error)
+    except Exception:
+        return error
+    other.__cause__, other.__context__ = error.__cause__, error.__context__
+    other.__suppress_context__ = error.__suppress_context__
+    if "__notes__" in other.__dict__:
+        other.__notes__ = [*other.__notes__]
+    return other.with_traceback(error.__traceback__)
 
 
 def show(message: object) -> str:

@@ -72,7 +72,7 @@ class Growing:
     ) -> None:
         self.owner: Cell | None = owner
         self.system: ActorSystem = system
-        self.runtime: Runtime = system.runtime
+        self.runtime: Runtime = system._runtime
         self.path: str = owner.path if owner is not None else ""
         self.supervision: Supervision = supervision
         self.children: dict[str, Cell] = {}
@@ -99,7 +99,7 @@ class Growing:
 
     def make_context(self, cell: Cell) -> Any:
         """Make what an actor's user calls, which is in a higher layer."""
-        return self.system.make_context(cell)
+        return self.system._make_context(cell)
 
     # --- Growing ---
 
@@ -128,10 +128,10 @@ class Growing:
         if self.slit is not None:
             cell.box.shut(Door.INSIDE, self.slit)
         self.runtime.touch("spawn", self.path)
-        context = self.system.fresh_context()
+        context = self.system._fresh_context()
         self._start(lambda: context.run(self._start_in_nursery, cell.run, cell.path))
         if options.heartbeat is not None:
-            self.system.watch_heart(cell)
+            self.system._watch_heart(cell)
         if self.changed is not None:
             self.changed()
         return cell
@@ -232,7 +232,7 @@ class Growing:
 
     def host(self, family: Family) -> None:
         """Start the task of a child's own family, beside the child."""
-        context = self.system.fresh_context()
+        context = self.system._fresh_context()
         name = f"{family.path}/*"
         self._start(lambda: context.run(self._start_in_nursery, family.run, name))
 
@@ -262,7 +262,7 @@ class Growing:
         except BaseException as error:
             cancelled, rest = split_cancelled(error)
             if rest is not None:
-                self.system.fail(rest)
+                self.system._fail(rest)
             if cancelled is not None:
                 raise cancelled from None
         finally:

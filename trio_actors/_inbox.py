@@ -19,6 +19,7 @@ from ._context import Context
 from ._hand import LAPSED
 from ._mailbox import BATCH
 from ._messages import Request
+from ._pending import failed_with
 
 M_co = TypeVar("M_co", covariant=True)
 R = TypeVar("R")
@@ -63,7 +64,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
     async def _next(self) -> M_co:
         if self._receiving:
             raise trio.BusyResourceError("another task receives from this inbox")
-        cell = self.cell
+        cell = self._cell
         cell.receive_in(current_task())
         cell.end_function_turn()
         box = cell.box
@@ -85,7 +86,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         raise trio.EndOfChannel
 
     async def _sleep(self) -> None:
-        cell = self.cell
+        cell = self._cell
         self._budget = BATCH
         cell.signal()
         self._receiving = True
@@ -101,7 +102,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         Raises:
             RuntimeError: The request is not in hand, or was answered.
         """
-        pending = self.cell.take_over(request, "reply")
+        pending = self._cell.take_over(request, "reply")
         if pending is not None:
             pending.settle(outcome.Value(value))
 
@@ -111,6 +112,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         Raises:
             RuntimeError: The request is not in hand, or was answered.
         """
-        pending = self.cell.take_over(request, "fail")
+        failure = failed_with(error)
+        pending = self._cell.take_over(request, "fail")
         if pending is not None:
-            pending.fail(error)
+            pending.settle(failure)

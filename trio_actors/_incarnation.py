@@ -28,7 +28,7 @@ from trio.lowlevel import (
 
 from ._behavior import Actor, Shape
 from ._halts import VERBS, Halt, Phase, split_cancelled
-from ._hand import NO_FAST, RING
+from ._hand import EMPTY, NO_FAST, RING
 from ._life import Life
 from ._mailbox import Door
 from ._messages import DeadReason
@@ -149,7 +149,7 @@ class Incarnation(Life):
     def refuse(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter of a message that does not get into the mailbox."""
         if self.phase == "stopped":
-            self.system.count_refused()
+            self.system._count_refused()
             self._dead_letter(item, reason)
         else:
             self.box.accepted += 1
@@ -213,7 +213,7 @@ class Incarnation(Life):
         if rest is None:
             raise error
         del cancelled
-        self.system.fail(rest)
+        self.system._fail(rest)
         return rest
 
     @property
@@ -281,7 +281,7 @@ class Incarnation(Life):
 
     def _must_end(self) -> bool:
         """Whether the incarnation ends before its next message."""
-        if self.asked is not None and self.current is None:
+        if self.asked is not None and self.current is EMPTY:
             self.abandon_asked()
         if self._injected is not None or self.halt not in (Halt.NONE, Halt.DRAIN):
             return True
@@ -357,7 +357,7 @@ class Incarnation(Life):
                         box.mark()
                     done = noted = self._noted
                     self.batching = True
-            self.current = None
+            self.current = EMPTY
         finally:
             if done != noted:
                 self.handled += done - noted

@@ -22,6 +22,7 @@ from ._behavior import (
     give_context,
 )
 from ._halts import Halt, Options, Phase, Watch
+from ._hand import EMPTY
 from ._messages import Event, EventKind, Exit
 from ._pending import CURRENT, Wait
 from ._policy import Supervision
@@ -174,7 +175,7 @@ class Life(Turns):
         if self.phase != "running":
             return self.phase == "stopped"
         busy = self.attention and not self.recipe.is_function
-        return not self.box.count and self.current is None and not busy
+        return not self.box.count and self.current is EMPTY and not busy
 
     def admits(self) -> bool:
         """Whether the sender of this step may send to it while it drains.
@@ -257,8 +258,8 @@ class Life(Turns):
     ) -> None:
         """Tell the event stream, and remember it for a crash report."""
         self.note(kind)
-        if self.system.event_feed:
-            self.system.event_feed.emit(Event(kind, self.ref, error, delay))
+        if self.system._event_feed:
+            self.system._event_feed.emit(Event(kind, self.ref, error, delay))
 
     # --- Behaviours ---
 

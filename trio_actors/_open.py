@@ -71,21 +71,21 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
             )
         await checkpoint()
         system = self._system = self._make()
-        system.runtime.open()
+        system._runtime.open()
         for part in self._parts:
             await self._stack.enter_async_context(part)
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
-        nursery.start_soon(system.tree, name=f"trio_actors {system.name}")
+        nursery.start_soon(system._tree, name=f"trio_actors {system.name}")
         if self._signals:
             await nursery.start(_obey_signals, system)
         self._watchdog = None
-        if not system.runtime.is_test_clock:
+        if not system._runtime.is_test_clock:
             self._watchdog = Watchdog(Cell.run.__code__)
             self._watchdog.start()
         self._nursery = nursery
         self._var = SYSTEM.set(system)
-        system.body.__enter__()
+        system._body.__enter__()
         return system
 
     @enable_ki_protection
@@ -96,15 +96,15 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         traceback: TracebackType | None,
     ) -> bool | None:
         system = self._system
-        left = _leave_scope(system.body, error)
+        left = _leave_scope(system._body, error)
         SYSTEM.reset(self._var)
         try:
-            await system.leave(orderly=left is None)
+            await system._leave(orderly=left is None)
         except trio.Cancelled as cancelled:
             left = cancelled
         except KeyboardInterrupt as interrupt:
-            system.add_failures([interrupt])
-        await system.wait_closed()
+            system._add_failures([interrupt])
+        await system._wait_closed()
         if self._watchdog is not None:
             self._watchdog.stop()
         self._nursery.cancel_scope.cancel()
@@ -113,7 +113,7 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         return self._raise(left, error)
 
     def _raise(self, left: BaseException | None, error: BaseException | None) -> bool:
-        failures = self._system.failures
+        failures = self._system._failures
         if left is None and not failures:
             return True
         if isinstance(left, trio.Cancelled) and not failures:
@@ -147,8 +147,8 @@ async def _obey_signals(
         task_status.started()
         async for number in signals:
             log.info("%s: stopping %r", signal.Signals(number).name, system.name)
-            if system.closing:
-                system.root.close(Halt.KILL)
+            if system._closing:
+                system._root.close(Halt.KILL)
             system.stop()
 
 
@@ -221,7 +221,7 @@ def current_system() -> ActorSystem:
         NoSystem: The task runs outside of a system, or its system has ended.
     """
     system = SYSTEM.get()
-    if system is None or system.ended:
+    if system is None or system._ended:
         what = (
             "there is no actor system here"
             if system is None

@@ -51,15 +51,8 @@ CURRENT: ContextVar[Cell | None] = ContextVar("trio_actors_current", default=Non
 # --- Requests on their way --------------------------------------------------
 
 
-@final
-class Pending(Generic[R_co]):
-    """A question on its way: ``await`` it for the answer, as often as you like.
-
-    It belongs to the handler that asked: when that ends, it is abandoned. Outside of
-    actors it lasts until it was awaited or abandoned. To await it from another task
-    is a RuntimeError. Awaiting is a checkpoint; to be cancelled there abandons the
-    request, as for `ActorRef.ask()`.
-    """
+class Call(Generic[R_co]):
+    """A request on its way, and the slot into which its answer falls."""
 
     __slots__ = (
         "_outcome",
@@ -115,14 +108,6 @@ class Pending(Generic[R_co]):
             f"{show(self.message)} was abandoned: there will be no answer."
         )
 
-    def __await__(self) -> Generator[Any, Any, R_co]:
-        if self._owner is not None and current_task() is not self._owner:
-            raise RuntimeError(
-                f"the answer to {show(self.message)} was awaited by another task than"
-                " the one that asked. Ask from the task that needs the answer."
-            )
-        return self.wait().__await__()
-
     # --- The asker ---
 
     def bind(self) -> None:
@@ -135,6 +120,14 @@ class Pending(Generic[R_co]):
         asker = self.asker
         if asker is not None and asker.worker is task:
             asker.own(self)
+
+    def check_owner(self) -> None:
+        """Refuse a task that did not ask."""
+        if self._owner is not None and current_task() is not self._owner:
+            raise RuntimeError(
+                f"the answer to {show(self.message)} was awaited by another task than"
+                " the one that asked. Ask from the task that needs the answer."
+            )
 
     async def wait(self) -> R_co:
         """Wait for the answer. A checkpoint."""
@@ -196,7 +189,7 @@ class Pending(Generic[R_co]):
     def settle(self, result: outcome.Outcome[Any]) -> None:
         """Give the answer; a late one is counted and dropped (ASK-D4)."""
         if self.given or self.abandoned:
-            self.target.system.late_replies += 1
+            self.target.system._late_replies += 1
             return
         self.given = True
         self.arrive(result)
@@ -216,6 +209,17 @@ class Pending(Generic[R_co]):
         self.settle(outcome.Error(error))
 
 
+def failed_with(error: object) -> outcome.Error:
+    """Make an answer of an exception that a user gives."""
+    if isinstance(error, Exception):
+        return outcome.Error(error)
+    shown = error.__name__ if isinstance(error, type) else "ValueError"
+    raise TypeError(
+        f"fail() wants an exception to raise in the asker, but got {show(error)}."
+        f" Write fail({shown}(...))."
+    )
+
+
 def _open(result: outcome.Outcome[R]) -> R:
     # Not unwrap(): that works once, and an answer may be awaited again and again.
     if isinstance(result, outcome.Value):
@@ -225,12 +229,41 @@ def _open(result: outcome.Outcome[R]) -> R:
     raise result.error
 
 
-Runtime.pending_type = Pending
+Runtime.call_type = Call
 
 
 def message_of(item: Any) -> Any:
     """Return the message of what is sent: of a request, or the message itself."""
-    return item.message if isinstance(item, Pending) else item
+    return item.message if isinstance(item, Call) else item
+
+
+@final
+class Pending(Generic[R_co]):
+    """A question on its way: ``await`` it for the answer, as often as you like.
+
+    It belongs to the handler that asked: when that ends, it is abandoned. Outside of
+    actors it lasts until it was awaited or abandoned. To await it from another task
+    is a RuntimeError. Awaiting is a checkpoint; to be cancelled there abandons the
+    request, as for `ActorRef.ask()`.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call[R_co]) -> None:
+        self._call = call
+        call.bind()
+
+    def __await__(self) -> Generator[Any, Any, R_co]:
+        self._call.check_owner()
+        return self._call.wait().__await__()
+
+    def done(self) -> bool:
+        """Whether the answer, or an error, is there."""
+        return self._call.done()
+
+    def abandon(self) -> None:
+        """Say that nobody waits: the request is skipped if it was not started."""
+        self._call.abandon()
 
 
 @final
@@ -247,7 +280,7 @@ class Reply(Generic[R]):
 
     __is_reply__ = True
 
-    def __init__(self, pending: Pending[Any] | None, *, owed: bool) -> None:
+    def __init__(self, pending: Call[Any] | None, *, owed: bool) -> None:
         # pending is None for a request that was told: nobody waits.
         self._pending = pending
         self._answered = not owed
@@ -266,7 +299,7 @@ class Reply(Generic[R]):
         Raises:
             RuntimeError: The answer was already given, or is not given through this.
         """
-        self._settle(outcome.Error(error))
+        self._settle(failed_with(error))
 
     @property
     def abandoned(self) -> bool:
@@ -287,10 +320,10 @@ class Reply(Generic[R]):
         pending = self._pending
         if not self._answered and pending is not None and pending.open:
             # Perhaps in the garbage collector, perhaps in another thread.
-            pending.target.system.soon(_lapse, pending)
+            pending.target.system._soon(_lapse, pending)
 
 
-def _lapse(pending: Pending[Any]) -> None:
+def _lapse(pending: Call[Any]) -> None:
     if pending.open:
         pending.fail(
             NoReply(
@@ -318,7 +351,7 @@ class Hold:
         return self._is_over()
 
 
-Wait: TypeAlias = "Pending[Any] | Hold"
+Wait: TypeAlias = "Call[Any] | Hold"
 """What an actor's own task waits for: an answer, or what another actor does next."""
 
 

@@ -116,7 +116,7 @@ class Backoff:
             f"Backoff: reset_after is seconds or None, not {self.reset_after}.",
         )
 
-    def pause(self, failures: int, random: Random) -> float:
+    def _pause(self, failures: int, random: Random) -> float:
         """Return the seconds before the next restart.
 
         Args:
@@ -344,7 +344,7 @@ class Pauses:
         if now - self._good_since >= reset_after:
             self._failures = 0
         self._good_since = math.inf
-        pause = backoff.pause(self._failures, random)
+        pause = backoff._pause(self._failures, random)
         self._failures += 1
         return pause
 

@@ -53,7 +53,7 @@ class PoolActor(Actor[Never]):
 
     async def started(self) -> None:
         """Start the workers, and give them what has waited for them."""
-        cell: Cell = self.context.cell
+        cell: Cell = self.context._cell
         family = family_of(cell)
         family.changed = lambda: refresh(self._pool, family)
         for _ in range(self._pool.size):
@@ -61,7 +61,7 @@ class PoolActor(Actor[Never]):
         self._pool.hands_over = True
         while cell.box.count:
             cell.handled += 1
-            cell.ref.put_over(cell.box.take())
+            cell.ref._put_over(cell.box.take())
         self._pool.hands_over = False
 
 
@@ -79,12 +79,12 @@ class PoolRef(RoutedRef[M_contra]):
         super().__init__(cell)
         self._pool = pool
         assert pool.router is not None
-        self.router: Router = pool.router
+        self._router: Router = pool.router
 
     @property
     def workers(self) -> tuple[ActorRef[M_contra], ...]:
         """The refs of the workers, but for those that were told to stop."""
-        return tuple(ref for ref in self._pool.workers if ref.cell.halt < Halt.RETURN)
+        return tuple(ref for ref in self._pool.workers if ref._cell.halt < Halt.RETURN)
 
     async def resize(self, size: int) -> None:
         """Start or drain workers until there are *size*. Always a checkpoint.
@@ -100,7 +100,7 @@ class PoolRef(RoutedRef[M_contra]):
         check_size(size)
         await checkpoint()
         pool = self._pool
-        family = family_of(self.cell)
+        family = family_of(self._cell)
         pool.size = size
         # Another resize may come in between: the last one says how many there are.
         try:
@@ -113,26 +113,26 @@ class PoolRef(RoutedRef[M_contra]):
         for ref in leaving:
             ref.drain()
         for ref in leaving:
-            with waiting_for(ref.cell, ref.cell.has_ended, end=True):
-                await ref.cell.wait_ended()
+            with waiting_for(ref._cell, ref._cell.has_ended, end=True):
+                await ref._cell.wait_ended()
 
-    def actors(self) -> Sequence[ActorRef[Any]]:
+    def _actors(self) -> Sequence[ActorRef[Any]]:
         """Return the workers, if the pool is open and they take messages."""
-        pool, cell = self._pool, self.cell
+        pool, cell = self._pool, self._cell
         if not (pool.hands_over or (cell.phase == "running" and takes(cell))):
             return ()
-        return tuple(ref for ref in pool.workers if takes(ref.cell))
+        return tuple(ref for ref in pool.workers if takes(ref._cell))
 
-    def put_nobody(self, item: Any) -> bool:
+    def _put_nobody(self, item: Any) -> bool:
         """Keep a message for the workers to come; without any it is a dead letter."""
-        if self.cell.phase == "running" and takes(self.cell):
-            self.cell.refuse(item, "stopped")
+        if self._cell.phase == "running" and takes(self._cell):
+            self._cell.refuse(item, "stopped")
             return True
-        return self.cell.box.put(item)
+        return self._cell.box.put(item)
 
-    def full(self, message: Any) -> MailboxFull:
+    def _full(self, message: Any) -> MailboxFull:
         """Make the error for a message that even the pool cannot keep."""
-        return mailbox_full(self.cell, message)
+        return mailbox_full(self._cell, message)
 
 
 def check_size(size: object) -> None:

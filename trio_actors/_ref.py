@@ -30,7 +30,7 @@ from ._complaints import mailbox_full
 from ._errors import show
 from ._mailbox import BATCH, BURST
 from ._messages import Carried, Exit, Request
-from ._pending import CURRENT, Pending, message_of, waiting_for
+from ._pending import CURRENT, Call, Pending, message_of, waiting_for
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -68,27 +68,27 @@ class ActorRef(Generic[M_contra]):
     It stays good over restarts (Akka's ``ActorRef``; an Erlang pid does not).
     """
 
-    __slots__ = ("cell",)
+    __slots__ = ("_cell",)
 
     def __init__(self, cell: Cell) -> None:
-        self.cell: Cell = cell
+        self._cell: Cell = cell
 
     @property
     def path(self) -> str:
         """Where the actor is in the tree, as ``/bank/teller-1``."""
-        return self.cell.path
+        return self._cell.path
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActorRef):
             return NotImplemented
         same = type(other) is type(self)  # pyright: ignore[reportUnknownArgumentType]
-        return same and other.cell is self.cell
+        return same and other._cell is self._cell
 
     def __hash__(self) -> int:
-        return hash((self.cell.path, self.cell.uid))
+        return hash((self._cell.path, self._cell.uid))
 
     def __repr__(self) -> str:
-        cell = self.cell
+        cell = self._cell
         return (
             f"<{type(self).__name__} {cell.path} {cell.condition},"
             f" {cell.box.count}/{cell.box.capacity:g} waiting>"
@@ -107,7 +107,7 @@ class ActorRef(Generic[M_contra]):
             AskDeadlock: There is no room, and the actor waits for the caller.
         """
         await checkpoint_if_cancelled()
-        if self.cell.box.put(message):
+        if self._cell.box.put(message):
             await cancel_shielded_checkpoint()
         else:
             await self._wait_and_put(message)
@@ -143,7 +143,7 @@ class ActorRef(Generic[M_contra]):
         await cancel_shielded_checkpoint()
 
     async def _tell_burst(self, burst: list[M_contra]) -> None:
-        box = self.cell.box
+        box = self._cell.box
         left = iter(burst)
         for message in left:
             if not box.put(message):
@@ -170,8 +170,8 @@ class ActorRef(Generic[M_contra]):
         Raises:
             MailboxFull: There is no room, or others wait for it.
         """
-        if not self.cell.box.put(message):
-            raise mailbox_full(self.cell, message)
+        if not self._cell.box.put(message):
+            raise mailbox_full(self._cell, message)
 
     def tell_soon(self, message: M_contra) -> None:
         """Put *message* in the mailbox; if there is no room it is a dead letter.
@@ -179,8 +179,8 @@ class ActorRef(Generic[M_contra]):
         Never waits and never raises: for plain handlers, whose fault a full mailbox
         elsewhere is not.
         """
-        if not self.cell.box.put(message):
-            self.cell.refuse(message, "overflow")
+        if not self._cell.box.put(message):
+            self._cell.refuse(message, "overflow")
 
     def tell_from_thread(self, message: M_contra) -> None:
         """Like ``tell_soon()``, from a thread that is not Trio's.
@@ -188,7 +188,7 @@ class ActorRef(Generic[M_contra]):
         The messages of one thread keep their order. After the end of the run it is
         logged that the message was not sent.
         """
-        self.cell.system.soon(self.tell_soon, message)
+        self._cell.system._soon(self.tell_soon, message)
 
     # --- Ask ---
 
@@ -206,15 +206,15 @@ class ActorRef(Generic[M_contra]):
             UnhandledMessage: The actor has no handler for the request.
             MailboxFull: The request was dropped, or ``overflow`` is "fail".
         """
-        cell = self.cell
+        cell = self._cell
         if not isinstance(request, Request):
             await checkpoint()
             raise not_a_request(request)
-        pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
+        call: Call[R] = cell.runtime.call_type(request, cell, CURRENT.get())
         # If the asker is cancelled already it is abandoned in the same step.
-        if not cell.box.put(pending):
-            await self._wait_and_put(pending)
-        return await pending.wait()
+        if not cell.box.put(call):
+            await self._wait_and_put(call)
+        return await call.wait()
 
     def ask_nowait(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
         """Send *request*, or raise MailboxFull; ``await`` what is returned.
@@ -222,46 +222,45 @@ class ActorRef(Generic[M_contra]):
         Raises:
             MailboxFull: There is no room, or others wait for it.
         """
-        cell = self.cell
+        cell = self._cell
         if not isinstance(request, Request):
             raise not_a_request(request)
-        pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
-        if not cell.box.put(pending):
+        call: Call[R] = cell.runtime.call_type(request, cell, CURRENT.get())
+        if not cell.box.put(call):
             raise mailbox_full(cell, request)
-        pending.bind()
-        return pending
+        return Pending(call)
 
     async def _wait_and_put(self, item: Any) -> None:
         self._check_overflow(item)
         await self._wait_for_room(1)
-        while not self.cell.box.put_granted(item):
+        while not self._cell.box.put_granted(item):
             await self._wait_for_room(1)
 
     async def _wait_for_room(self, wants: int) -> int:
-        box, task = self.cell.box, current_task()
-        with waiting_for(self.cell, lambda: not box.holds_up(task)):
+        box, task = self._cell.box, current_task()
+        with waiting_for(self._cell, lambda: not box.holds_up(task)):
             return await box.room(wants)
 
     def _check_overflow(self, item: Any) -> None:
-        if self.cell.box.overflow != "block":
-            raise mailbox_full(self.cell, message_of(item))
+        if self._cell.box.overflow != "block":
+            raise mailbox_full(self._cell, message_of(item))
 
-    def accept(self, item: Any) -> bool:
+    def _accept(self, item: Any) -> bool:
         """Put a request that came by another actor into the mailbox.
 
         Returns:
             False if there is no room.
         """
-        if isinstance(item, Pending):
-            item.target = self.cell
-        return self.cell.box.put(item)
+        if isinstance(item, Call):
+            item.target = self._cell
+        return self._cell.box.put(item)
 
-    def put_over(self, item: Any) -> None:
+    def _put_over(self, item: Any) -> None:
         """Put what has waited elsewhere into the mailbox, room or not."""
         inner = item.content if type(item) is Carried else item
-        if isinstance(inner, Pending):
-            inner.target = self.cell
-        self.cell.box.put_over(item)
+        if isinstance(inner, Call):
+            inner.target = self._cell
+        self._cell.box.put_over(item)
 
     # --- Life ---
 
@@ -304,7 +303,7 @@ class ActorRef(Generic[M_contra]):
         self._command("restart", detail)
 
     def _command(self, verb: str, detail: str = "") -> None:
-        cell = self.cell
+        cell = self._cell
         cell.runtime.control(lambda: cell.command(verb, detail), cell.path, verb)
 
     async def wait_stopped(self) -> Exit:
@@ -316,8 +315,8 @@ class ActorRef(Generic[M_contra]):
         Raises:
             AskDeadlock: The actor cannot stop before the caller's turn ends.
         """
-        with waiting_for(self.cell, self.cell.has_ended, end=True):
-            return await self.cell.wait_ended()
+        with waiting_for(self._cell, self._cell.has_ended, end=True):
+            return await self._cell.wait_ended()
 
 
 def not_a_request(message: object) -> TypeError:

@@ -21,7 +21,7 @@ from ._complaints import error_for
 from ._errors import MailboxFull, NameTaken, show
 from ._mailbox import Door, Mailbox
 from ._messages import DeadReason, Exit
-from ._pending import Pending, message_of
+from ._pending import Call, message_of
 from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, check_routing, takes
 from ._topics import Feed, Subscription
@@ -74,10 +74,10 @@ class Nobody:
 
     def refuse(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter of a message."""
-        self.system.count_refused()
+        self.system._count_refused()
         message = message_of(item)
-        self.system.dead_letter(message, self.ref, reason)
-        if isinstance(item, Pending):
+        self.system._dead_letter(message, self.ref, reason)
+        if isinstance(item, Call):
             item.fail(error_for(reason, cast("Cell", self), message))
 
 
@@ -97,7 +97,7 @@ class Entry:
 
     def accepting(self) -> tuple[ActorRef[Any], ...]:
         """Return the holders that take messages from the sender of this step."""
-        return tuple(ref for ref in self.holders if takes(ref.cell))
+        return tuple(ref for ref in self.holders if takes(ref._cell))
 
     def has_room(self) -> bool:
         """Whether one more may wait; what nobody waits for any more is forgotten."""
@@ -108,9 +108,9 @@ class Entry:
 
     def hand_over(self, ref: ActorRef[Any]) -> None:
         """Give an actor what has waited for it: long enough, so room or not."""
-        while self.held and takes(ref.cell):
+        while self.held and takes(ref._cell):
             item, context = self.held.popleft()
-            context.run(ref.put_over, item)
+            context.run(ref._put_over, item)
         self.nobody.count = len(self.held)
 
     def bury(self) -> None:
@@ -121,7 +121,7 @@ class Entry:
 
 
 def _is_abandoned(item: Any) -> bool:
-    return isinstance(item, Pending) and item.abandoned
+    return isinstance(item, Call) and item.abandoned
 
 
 class Registry:
@@ -137,13 +137,13 @@ class Registry:
         entry = self._entries.get(key.name)
         if entry is None:
             nobody = Nobody(f"service:{key.name}", self._system, self._runtime)
-            feed = Feed[Any](f"key {key.name!r}", has_ended=self._system.ended)
+            feed = Feed[Any](f"key {key.name!r}", has_ended=self._system._ended)
             entry = self._entries[key.name] = Entry(nobody, feed)
         return entry
 
     def register(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
         """Let *ref* be found under *key* until it stops."""
-        cell = ref.cell
+        cell = ref._cell
         entry = self.entry(key)
         self._runtime.touch("key", key.name)
         if ref in entry.holders or cell.box.door is Door.CLOSED:
@@ -171,8 +171,8 @@ class Registry:
         if entry is not None and ref in entry.holders:
             self._runtime.touch("key", name)
             del entry.holders[ref]
-            if ref.cell.keys is not None:
-                ref.cell.keys.pop(name, None)
+            if ref._cell.keys is not None:
+                ref._cell.keys.pop(name, None)
             entry.feed.emit(entry.accepting())
             self._tidy(name, entry)
 
@@ -248,7 +248,7 @@ class ServiceRef(RoutedRef[M_contra]):
         self._registry = registry
         self._key = key
         self._routing = routing
-        self.router: Router = registry.router(key, routing)
+        self._router: Router = registry.router(key, routing)
 
     @property
     def path(self) -> str:
@@ -268,26 +268,26 @@ class ServiceRef(RoutedRef[M_contra]):
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return f"<ServiceRef {self._key.name!r}, {len(self.actors())} actors>"
+        return f"<ServiceRef {self._key.name!r}, {len(self._actors())} actors>"
 
-    def actors(self) -> Sequence[ActorRef[Any]]:
+    def _actors(self) -> Sequence[ActorRef[Any]]:
         """Return who has the key and takes messages."""
         return self._registry.find_all(self._key)
 
-    def put_nobody(self, item: Any) -> bool:
+    def _put_nobody(self, item: Any) -> bool:
         """Let a message wait until somebody has the key."""
         entry = self._registry.entry(self._key)
-        if self.cell.system.closing:
+        if self._cell.system._closing:
             entry.nobody.refuse(item, "shutdown")
             return True
         if not entry.has_room():
             return False
-        self.cell.runtime.guard(item)  # a wrong message is its sender's error
+        self._cell.runtime.guard(item)  # a wrong message is its sender's error
         entry.held.append((item, copy_context()))
         entry.nobody.count = len(entry.held)
         return True
 
-    def full(self, message: Any) -> MailboxFull:
+    def _full(self, message: Any) -> MailboxFull:
         """Make the error for one message too many."""
         return MailboxFull(
             f"nobody has the key {self._key.name!r}, and {HELD:,} messages wait for"
@@ -299,7 +299,7 @@ class ServiceRef(RoutedRef[M_contra]):
 
     def _command(self, verb: str, detail: str = "") -> None:
         for ref in self._registry.find_all(self._key):
-            ref.cell.command(verb, detail)
+            ref._cell.command(verb, detail)
 
     async def wait_stopped(self) -> Exit:
         """Wait until the actor that has the key now has stopped."""

@@ -28,7 +28,7 @@ from ._complaints import mailbox_full
 from ._errors import MailboxFull, show
 from ._mailbox import Door
 from ._messages import Carried, Request
-from ._pending import CURRENT, Pending, message_of
+from ._pending import CURRENT, Call, Pending, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Router:
             return (actors[self._turn],)
         # The least loaded; among equals the next in turn.
         turned = [*actors[self._turn :], *actors[: self._turn]]
-        return (min(turned, key=lambda ref: ref.cell.load),)
+        return (min(turned, key=lambda ref: ref._cell.load),)
 
 
 def takes(cell: Cell) -> bool:
@@ -119,26 +119,26 @@ class Race:
 
     __slots__ = ("_abandons", "_left", "_parts", "_whole")
 
-    def __init__(self, whole: Pending[Any], *, abandons: bool) -> None:
+    def __init__(self, whole: Call[Any], *, abandons: bool) -> None:
         self._whole = whole
         self._abandons = abandons  # whether the others are stopped by an answer
-        self._parts: list[Pending[Any]] = []
+        self._parts: list[Call[Any]] = []
         self._left = 0
         whole.race = self
 
     def send(self, targets: Sequence[ActorRef[Any]]) -> None:
         """Send a part of the question to each of several actors."""
         whole = self._whole
-        pending_type = whole.target.runtime.pending_type
+        call_type = whole.target.runtime.call_type
         self._left = len(targets)
         for to in targets:
-            part: Pending[Any] = pending_type(whole.message, to.cell, whole.asker)
+            part: Call[Any] = call_type(whole.message, to._cell, whole.asker)
             part.race = self
             self._parts.append(part)
-            if not to.accept(part):
-                part.fail(mailbox_full(to.cell, whole.message))
+            if not to._accept(part):
+                part.fail(mailbox_full(to._cell, whole.message))
 
-    def arrived(self, part: Pending[Any], result: outcome.Outcome[Any]) -> None:
+    def arrived(self, part: Call[Any], result: outcome.Outcome[Any]) -> None:
         """Take an answer; an error counts only when it is the last."""
         if part is self._whole:
             return
@@ -160,30 +160,30 @@ class Race:
 class RoutedRef(ActorRef[M_contra]):
     """A ref behind which there are several actors."""
 
-    __slots__ = ("router",)
+    __slots__ = ("_router",)
 
-    router: Router
+    _router: Router
 
-    def actors(self) -> Sequence[ActorRef[Any]]:
+    def _actors(self) -> Sequence[ActorRef[Any]]:
         """Return who can get a message now."""
         raise NotImplementedError
 
-    def put_nobody(self, item: Any) -> bool:
+    def _put_nobody(self, item: Any) -> bool:
         """Take a message for which there is nobody; False if there is no room."""
         raise NotImplementedError
 
-    def full(self, message: Any) -> MailboxFull:
+    def _full(self, message: Any) -> MailboxFull:
         """Make the error for a message that even nobody could take."""
         raise NotImplementedError
 
     def _targets(self, message: Any) -> Sequence[ActorRef[Any]]:
-        actors = self.actors()
-        return self.router.pick(message, actors) if actors else ()
+        actors = self._actors()
+        return self._router.pick(message, actors) if actors else ()
 
     def _keep(self, item: Any) -> bool:
-        if isinstance(item, Pending):
-            item.target = self.cell
-        return self.put_nobody(item)
+        if isinstance(item, Call):
+            item.target = self._cell
+        return self._put_nobody(item)
 
     async def _put(self, item: Any, message: Any) -> bool:
         """Put an item where there is room; return whether that was waited for."""
@@ -193,23 +193,23 @@ class RoutedRef(ActorRef[M_contra]):
                 self._race(item, targets)
                 return waited
             (target,) = targets
-            if target.accept(item):
+            if target._accept(item):
                 return waited
             target._check_overflow(item)
             await target._wait_for_room(1)
             waited = True
-            if not takes(target.cell):
-                target.cell.box.release(1)  # it is on its way out: choose again
-            elif target.cell.box.put_granted(item):
+            if not takes(target._cell):
+                target._cell.box.release(1)  # it is on its way out: choose again
+            elif target._cell.box.put_granted(item):
                 return waited
         if not self._keep(item):
-            raise self.full(message)
+            raise self._full(message)
         return waited
 
     async def tell(self, message: M_contra) -> None:
         """Tell whoever is chosen; wait while a mailbox is full. As ``ActorRef``."""
         await checkpoint_if_cancelled()
-        if not self.router.is_race:
+        if not self._router.is_race:
             if not await self._put(message, message):
                 await cancel_shielded_checkpoint()
             return
@@ -217,8 +217,8 @@ class RoutedRef(ActorRef[M_contra]):
         for target in targets:
             await target.tell(message)
         if not targets:
-            if not self.put_nobody(message):
-                raise self.full(message)
+            if not self._put_nobody(message):
+                raise self._full(message)
             await cancel_shielded_checkpoint()
 
     async def tell_all(self, messages: Iterable[M_contra]) -> None:
@@ -240,8 +240,8 @@ class RoutedRef(ActorRef[M_contra]):
                 target.tell_nowait(message)
             except MailboxFull as full:
                 error = full
-        if not targets and not self.put_nobody(message):
-            error = self.full(message)
+        if not targets and not self._put_nobody(message):
+            error = self._full(message)
         if error is not None:
             raise error
 
@@ -250,51 +250,50 @@ class RoutedRef(ActorRef[M_contra]):
         targets = self._targets(message)
         for target in targets:
             target.tell_soon(message)
-        if not targets and not self.put_nobody(message):
-            self.cell.refuse(message, "overflow")
+        if not targets and not self._put_nobody(message):
+            self._cell.refuse(message, "overflow")
 
     async def ask(self, request: _RequestTo[M_contra, R]) -> R:
         """Ask whoever is chosen; of several the first good answer is taken."""
         try:
-            pending = self._pending(request)
-            await self._put(pending, request)
+            call = self._make_call(request)
+            await self._put(call, request)
         except Exception:
             await checkpoint()
             raise
-        return await pending.wait()
+        return await call.wait()
 
     def ask_nowait(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
         """Ask whoever is chosen, or raise MailboxFull."""
-        pending = self._pending(request)
-        if not self.accept(pending):
-            chosen = pending.target
-            is_ours = chosen is self.cell
-            raise self.full(request) if is_ours else mailbox_full(chosen, request)
-        pending.bind()
-        return pending
+        call = self._make_call(request)
+        if not self._accept(call):
+            chosen = call.target
+            is_ours = chosen is self._cell
+            raise self._full(request) if is_ours else mailbox_full(chosen, request)
+        return Pending(call)
 
-    def _pending(self, request: _RequestTo[M_contra, R]) -> Pending[R]:
+    def _make_call(self, request: _RequestTo[M_contra, R]) -> Call[R]:
         if not isinstance(request, Request):
             raise not_a_request(request)
-        cell = self.cell
-        pending: Pending[R] = cell.runtime.pending_type(request, cell, CURRENT.get())
-        return pending
+        cell = self._cell
+        call: Call[R] = cell.runtime.call_type(request, cell, CURRENT.get())
+        return call
 
-    def _race(self, pending: Pending[Any], targets: Sequence[ActorRef[Any]]) -> None:
+    def _race(self, pending: Call[Any], targets: Sequence[ActorRef[Any]]) -> None:
         pending.held = True  # of several answers one will do: no certain deadlock
-        Race(pending, abandons=self.router.routing == "first").send(targets)
+        Race(pending, abandons=self._router.routing == "first").send(targets)
 
-    def accept(self, item: Any) -> bool:
+    def _accept(self, item: Any) -> bool:
         """Put a request that came by another actor into the mailbox of a chosen one."""
         targets = self._targets(message_of(item))
         if not targets:
             return self._keep(item)
         if len(targets) == 1:
-            return targets[0].accept(item)
+            return targets[0]._accept(item)
         self._race(item, targets)
         return True
 
-    def put_over(self, item: Any) -> None:
+    def _put_over(self, item: Any) -> None:
         """Give what has waited for somebody to come to whoever is chosen."""
         inner = item.content if type(item) is Carried else item
         message = message_of(inner)
@@ -303,12 +302,12 @@ class RoutedRef(ActorRef[M_contra]):
         except Exception:
             # The key function failed: for the sender, who has gone on by now.
             log.exception("%s cannot choose who gets %s", self.path, show(message))
-            self.cell.refuse(inner, "unhandled")
+            self._cell.refuse(inner, "unhandled")
             return
-        if isinstance(inner, Pending) and len(targets) > 1:
+        if isinstance(inner, Call) and len(targets) > 1:
             self._race(cast("Any", inner), targets)
             return
         for target in targets:
-            target.put_over(item)
+            target._put_over(item)
         if not targets:
-            self.cell.refuse(inner, "stopped")
+            self._cell.refuse(inner, "stopped")

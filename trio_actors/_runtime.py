@@ -68,7 +68,7 @@ class Runtime:
     """Production: deliveries at once, the loop's clock, one task for all timers."""
 
     box_type: type[Box] = Box
-    pending_type: Any = None  # _ref sets it: Pending
+    call_type: Any = None  # _ref sets it: Call
     guard: Callable[[Any], Any] = staticmethod(_unchanged)
     """What each message goes through at its sender's; it may raise."""
     finds_cycles = True  # a controlled world finds deadlocks at quiescence instead

@@ -214,7 +214,7 @@ class _Spawner:  # pyright: ignore[reportUnusedClass]
         family = self._family()
         return cast(
             "PoolRef[M]",
-            await family.system.open_pool(
+            await family.system._open_pool(
                 family, Recipe(actor, args), size, routing, name, options_of(options)
             ),
         )
@@ -247,7 +247,7 @@ class _Spawner:  # pyright: ignore[reportUnusedClass]
             NameTaken: A sibling, or two of *children*, have that name.
         """
         family = self._family()
-        return await family.system.open_supervisor(
+        return await family.system._open_supervisor(
             family,
             children,
             name,

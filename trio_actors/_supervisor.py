@@ -138,7 +138,7 @@ class Family(Restarting):
         self, error: BaseException, extras: Iterable[BaseException]
     ) -> None:
         if self.owner is None:
-            self.system.fail(error, extras)
+            self.system._fail(error, extras)
             return
         self.owner.fail(error)
         for extra in extras:

@@ -84,7 +84,7 @@ class SupervisorActor(Actor[Never]):
 
     async def started(self) -> None:
         """Start the children, left to right."""
-        cell: Cell = self.context.cell
+        cell: Cell = self.context._cell
         family = family_of(cell)
         family.is_dynamic = self._dynamic
         if not self._dynamic:
@@ -101,9 +101,9 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     __slots__ = ()
 
     def _family(self) -> Family:
-        if self.cell.phase == "stopped":
+        if self._cell.phase == "stopped":
             raise not_open(self.path, "child")
-        return family_of(self.cell)
+        return family_of(self._cell)
 
     def _named(self, name: str) -> Family:
         """Return the family, if it knows a child of that name."""

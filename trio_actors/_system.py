@@ -62,21 +62,21 @@ class ActorSystem(_Spawner):
     ) -> None:
         self._name = name
         self._shutdown = shutdown
-        self.runtime: Runtime = runtime
+        self._runtime: Runtime = runtime
         # Four unrelated crashes must not end a program: the top counts per child.
         rules = attrs.evolve(supervision, per_child=True)
-        self.root: Family = Family(None, self, rules)
-        self.registry: Registry = Registry(self, runtime)
-        self.topics: Topics = Topics()
-        self.event_feed: Feed[Event] = Feed("the events")
-        self.letters: Letters = Letters(runtime)
-        self.late_replies: int = 0
-        self.failures: list[BaseException] = []
-        self.leaving: bool = False  # the doors are shut to those outside of the tree
-        self.closing: bool = False  # the ordered stop has begun
-        self.ended: bool = False
-        self.body: trio.CancelScope = trio.CancelScope()
-        self.settling: trio.CancelScope = trio.CancelScope()
+        self._root: Family = Family(None, self, rules)
+        self._registry: Registry = Registry(self, runtime)
+        self._topics: Topics = Topics()
+        self._event_feed: Feed[Event] = Feed("the events")
+        self._letters: Letters = Letters(runtime)
+        self._late_replies: int = 0
+        self._failures: list[BaseException] = []
+        self._leaving: bool = False  # the doors are shut to those outside of the tree
+        self._closing: bool = False  # the ordered stop has begun
+        self._ended: bool = False
+        self._body: trio.CancelScope = trio.CancelScope()
+        self._settling: trio.CancelScope = trio.CancelScope()
         self._ended_counts = dict.fromkeys(COUNTERS, 0)
         self._random: Random | None = None
         self._token = trio.lowlevel.current_trio_token()
@@ -93,12 +93,12 @@ class ActorSystem(_Spawner):
     def random(self) -> Random:
         """Seeded random numbers: use them where a test shall repeat a run."""
         if self._random is None:
-            self._random = self.runtime.random("")
+            self._random = self._runtime.random("")
         return self._random
 
     def __repr__(self) -> str:
         return (
-            f"<ActorSystem {self._name!r}, {len(self.root.children)} actors at the top>"
+            f"<ActorSystem {self._name!r}, {len(self._root.children)} actors at the top>"
         )
 
     # --- Finding ---
@@ -110,9 +110,9 @@ class ActorSystem(_Spawner):
     def find(self, target: ServiceKey[Any] | str) -> ActorRef[Any] | None:
         """Return the actor with that key or path, None if there is none."""
         if isinstance(target, ServiceKey):
-            return self.registry.find(target)
-        self.runtime.touch("name", target, write=False)
-        family: Family | None = self.root
+            return self._registry.find(target)
+        self._runtime.touch("name", target, write=False)
+        family: Family | None = self._root
         cell: Cell | None = None
         for name in target.strip("/").split("/"):
             cell = family.children.get(name) if family is not None else None
@@ -123,7 +123,7 @@ class ActorSystem(_Spawner):
 
     def find_all(self, key: ServiceKey[M]) -> tuple[ActorRef[M], ...]:
         """Return all actors with that key."""
-        return self.registry.find_all(key)
+        return self._registry.find_all(key)
 
     def service(
         self,
@@ -137,21 +137,21 @@ class ActorSystem(_Spawner):
         Args:
             routing: Who of several gets a message, as in ``spawn_pool()``.
         """
-        return self.registry.service(key, routing)
+        return self._registry.service(key, routing)
 
     def register(self, key: ServiceKey[M], ref: ActorRef[M]) -> None:
         """Let *ref* be found under *key* until it stops; NameTaken if that is taken."""
-        self.registry.register(key, ref)
+        self._registry.register(key, ref)
 
     def unregister(self, key: ServiceKey[M], ref: ActorRef[M]) -> None:
         """Undo ``register()``."""
-        self.registry.unregister(key, ref)
+        self._registry.unregister(key, ref)
 
     # --- News ---
 
     def publish(self, topic: Topic[T], value: T) -> None:
         """Give *value* to every subscriber of *topic*; never waits."""
-        self.topics.publish(topic, value)
+        self._topics.publish(topic, value)
 
     @overload
     def subscribe(
@@ -174,16 +174,16 @@ class ActorSystem(_Spawner):
                 "block" and "fail" drop the newest value, as "drop_new" does.
         """
         if isinstance(source, Topic):
-            return self.topics.subscribe(source, buffer)
-        return self.registry.subscribe(source, buffer)
+            return self._topics.subscribe(source, buffer)
+        return self._registry.subscribe(source, buffer)
 
     def events(self) -> Subscription[Event]:
         """Stream what happens to the actors."""
-        return self.event_feed.subscribe(DEFAULT_BUFFER)
+        return self._event_feed.subscribe(DEFAULT_BUFFER)
 
     def dead_letters(self) -> Subscription[DeadLetter]:
         """Stream the messages that nobody handled."""
-        return self.letters.feed.subscribe(DEFAULT_BUFFER)
+        return self._letters.feed.subscribe(DEFAULT_BUFFER)
 
     def trace(self, ref: ActorRef[Any]) -> Subscription[object]:
         """Stream the messages an actor takes, in order; it ends with the actor."""
@@ -198,7 +198,7 @@ class ActorSystem(_Spawner):
 
     def snapshot(self) -> Snapshot:
         """Return the tree as it is now."""
-        return snapshot_of_all(self.root, self._name, ended=self.ended)
+        return snapshot_of_all(self._root, self._name, ended=self._ended)
 
     def statistics(self) -> Mapping[str, int]:
         """Return the counters of the conservation law.
@@ -207,24 +207,24 @@ class ActorSystem(_Spawner):
         ``handled``, ``failed``, ``abandoned``, ``expired`` and ``dead_lettered``.
         """
         total = {"queued": 0, "stashed": 0, "handling": 0, **self._ended_counts}
-        for cell in walk(self.root.in_order()):
+        for cell in walk(self._root.in_order()):
             for name, number in cell.tally().items():
                 total[name] += number
         return total
 
     def stop(self) -> None:
         """Stop all actors in reverse start order; the block then ends."""
-        self.begin_stop()
-        self.body.cancel()
+        self._begin_stop()
+        self._body.cancel()
 
     # --- For the layers below ---
 
     def _family(self) -> Family:
-        if self.ended or (self.leaving and CURRENT.get() is None):
+        if self._ended or (self._leaving and CURRENT.get() is None):
             raise not_open("", "actor")
-        return self.root
+        return self._root
 
-    async def open_supervisor(
+    async def _open_supervisor(
         self,
         family: Family,
         children: tuple[ChildSpec[Any], ...],
@@ -244,7 +244,7 @@ class ActorSystem(_Spawner):
             options=options,
         )
 
-    async def open_pool(
+    async def _open_pool(
         self,
         family: Family,
         recipe: Recipe,
@@ -256,41 +256,41 @@ class ActorSystem(_Spawner):
         """Start a pool; for ``spawn_pool()``, which is in a lower layer."""
         return await open_pool(family, recipe, size, routing, name, options)
 
-    def make_context(self, cell: Cell) -> Context[Any]:
+    def _make_context(self, cell: Cell) -> Context[Any]:
         """Make the context of an actor."""
         return Inbox(cell) if cell.recipe.is_function else Context(cell)
 
-    def watch_heart(self, cell: Cell) -> None:
+    def _watch_heart(self, cell: Cell) -> None:
         """Check an actor's heartbeat."""
         if cell.options.heartbeat is not None:
             watch_heart(cell, cell.options.heartbeat)
 
-    def fresh_context(self) -> contextvars.Context:
+    def _fresh_context(self) -> contextvars.Context:
         """Return a copy of the system's own context."""
         return self._context.copy()
 
-    def soon(self, fn: Callable[..., object], *args: Any) -> None:
+    def _soon(self, fn: Callable[..., object], *args: Any) -> None:
         """Call *fn* in the loop, from any thread."""
         try:
             self._token.run_sync_soon(fn, *args)
         except trio.RunFinishedError:
             log.warning("the run has ended: %r%r comes too late", fn, args)
 
-    def count_refused(self) -> None:
+    def _count_refused(self) -> None:
         """Count a message for an actor that has ended."""
         self._ended_counts["accepted"] += 1
         self._ended_counts["dead_lettered"] += 1
 
-    def dead_letter(
+    def _dead_letter(
         self, message: object, to: ActorRef[Any], reason: DeadReason
     ) -> None:
         """Note a message that nobody handles."""
-        self.letters.add(DeadLetter(message, to, reason))
+        self._letters.add(DeadLetter(message, to, reason))
 
-    def forget(self, cell: Cell) -> None:
+    def _forget(self, cell: Cell) -> None:
         """Take an actor that has ended out of all books, and keep its counters."""
-        self.registry.forget(cell)
-        self.topics.forget(cell)
+        self._registry.forget(cell)
+        self._topics.forget(cell)
         tally = cell.tally()
         for name in COUNTERS:
             self._ended_counts[name] += tally[name]
@@ -298,46 +298,46 @@ class ActorSystem(_Spawner):
 
     # --- The end ---
 
-    def fail(self, error: BaseException, extras: Iterable[BaseException] = ()) -> None:
+    def _fail(self, error: BaseException, extras: Iterable[BaseException] = ()) -> None:
         """Let a failure that nobody in the tree answers for leave the block."""
-        if self.closing and any(
+        if self._closing and any(
             isinstance(e, KeyboardInterrupt) for e in leaves(error)
         ):
-            self.root.close(Halt.KILL)  # a second Ctrl-C
-        self.add_failures([error, *extras])
+            self._root.close(Halt.KILL)  # a second Ctrl-C
+        self._add_failures([error, *extras])
         self.stop()
 
-    def add_failures(self, errors: Iterable[BaseException]) -> None:
+    def _add_failures(self, errors: Iterable[BaseException]) -> None:
         """Keep failures for the group that leaves the block, each once."""
         for error in errors:
-            if not any(error is known for known in self.failures):
-                self.failures.append(error)
+            if not any(error is known for known in self._failures):
+                self._failures.append(error)
 
-    def begin_leaving(self) -> None:
+    def _begin_leaving(self) -> None:
         """Shut the doors: only those in the tree may still send; timers stop."""
-        self.leaving = True
-        self.root.slit = "shutdown"
-        for cell in list(walk(self.root.in_order())):
+        self._leaving = True
+        self._root.slit = "shutdown"
+        for cell in list(walk(self._root.in_order())):
             cell.box.shut(Door.INSIDE, "shutdown")
             cancel_timers(cell)
             if cell.under is not None:
                 cell.under.slit = "shutdown"
 
-    def begin_stop(self, seconds: float | None = None) -> None:
+    def _begin_stop(self, seconds: float | None = None) -> None:
         """Stop all in order; kill what is left when the time is over."""
-        if self.closing:
+        if self._closing:
             return
-        self.leaving = self.closing = True
-        self.settling.cancel()
-        self.registry.bury()
+        self._leaving = self._closing = True
+        self._settling.cancel()
+        self._registry.bury()
         seconds = self._shutdown if seconds is None else seconds
-        self.runtime.call_at(self.runtime.now() + seconds, self._cut, "", "shutdown")
-        self.root.close(Halt.STOP)
+        self._runtime.call_at(self._runtime.now() + seconds, self._cut, "", "shutdown")
+        self._root.close(Halt.STOP)
 
     def _cut(self) -> None:
         late = [
             f"{cell.path} ({cell.doing()})"
-            for cell in walk(self.root.in_order())
+            for cell in walk(self._root.in_order())
             if cell.under is None
         ]
         if late:
@@ -347,41 +347,41 @@ class ActorSystem(_Spawner):
                 self._shutdown,
                 ", ".join(late[:20]) + " ..." * (len(late) > 20),
             )
-        self.root.close(Halt.KILL)
+        self._root.close(Halt.KILL)
 
     @enable_ki_protection
-    async def tree(self) -> None:
+    async def _tree(self) -> None:
         """Host the tree."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.runtime.run_timers, name="trio_actors timers")
-                await self.root.run()
+                nursery.start_soon(self._runtime.run_timers, name="trio_actors timers")
+                await self._root.run()
                 nursery.cancel_scope.cancel()
 
-    async def leave(self, *, orderly: bool) -> None:
+    async def _leave(self, *, orderly: bool) -> None:
         """Go through the phases of the way out."""
-        began = self.runtime.now()
+        began = self._runtime.now()
         try:
-            if orderly and not self.closing:
-                self.begin_leaving()
-                self.settling.deadline = began + self._shutdown / 2
-                with self.settling:
-                    await settle(lambda: walk(self.root.in_order()))
+            if orderly and not self._closing:
+                self._begin_leaving()
+                self._settling.deadline = began + self._shutdown / 2
+                with self._settling:
+                    await settle(lambda: walk(self._root.in_order()))
         finally:
-            self.begin_stop(max(0.0, self._shutdown - (self.runtime.now() - began)))
+            self._begin_stop(max(0.0, self._shutdown - (self._runtime.now() - began)))
 
-    async def wait_closed(self) -> None:
+    async def _wait_closed(self) -> None:
         """Wait, whatever happens, until no actor is left; Ctrl-C kills them."""
-        while not self.root.done:
+        while not self._root.done:
             try:
                 with trio.CancelScope(shield=True):
-                    await self.root.wait_closed()
+                    await self._root.wait_closed()
             except KeyboardInterrupt as error:
-                self.add_failures([error])
-                self.root.close(Halt.KILL)
-        self.add_failures(self.root.failures)
-        self.ended = True
-        self.registry.end()
-        self.topics.end()
-        self.event_feed.end()
-        self.letters.end()
+                self._add_failures([error])
+                self._root.close(Halt.KILL)
+        self._add_failures(self._root.failures)
+        self._ended = True
+        self._registry.end()
+        self._topics.end()
+        self._event_feed.end()
+        self._letters.end()

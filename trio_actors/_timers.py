@@ -29,12 +29,12 @@ FROM_MESSAGE: Any = object()
 class Timer:
     """A message that an actor gets at a time, once or again and again."""
 
-    __slots__ = ("_alarm", "_due", "alive", "cell", "interval", "key", "message", "out")
+    __slots__ = ("_alarm", "_due", "alive", "_cell", "interval", "key", "message", "out")
 
     def __init__(
         self, cell: Cell, key: Hashable, message: object, interval: float | None
     ) -> None:
-        self.cell = cell
+        self._cell = cell
         self.key = key
         self.message = message
         self.interval = interval
@@ -45,7 +45,7 @@ class Timer:
 
     def start(self, delay: float) -> None:
         """Fire in *delay* seconds."""
-        cell = self.cell
+        cell = self._cell
         self._due = cell.runtime.now() + delay
         self._alarm = cell.runtime.call_at(self._due, self._fire, cell.path, self.key)
 
@@ -58,10 +58,10 @@ class Timer:
     def _fire(self) -> None:
         if not self.out:
             self.out = True
-            self.cell.box.put_signal(Tick(self))
+            self._cell.box.put_signal(Tick(self))
         if self.interval is not None:
             # Ticks that were missed are not made up for (a pause gives no burst).
-            late = max(0.0, self.cell.runtime.now() - self._due)
+            late = max(0.0, self._cell.runtime.now() - self._due)
             self.start(self.interval - math.fmod(late, self.interval))
 
 
@@ -80,8 +80,8 @@ class Tick(Signal):
         timer.out = False
         if not timer.alive:
             return None
-        if timer.interval is None and timer.cell.timers is not None:
-            del timer.cell.timers[timer.key]
+        if timer.interval is None and timer._cell.timers is not None:
+            del timer._cell.timers[timer.key]
         return timer.message
 
 

@@ -72,7 +72,7 @@ class Subscription(Generic[T_co]):
         self._send, self._receive = trio.open_memory_channel[Any](math.inf)
         self._feed = self._find_feed()
         if self._first is not None:
-            self.offer(self._first())
+            self._offer(self._first())
         self._feed.attach(self)
         return self
 
@@ -84,7 +84,7 @@ class Subscription(Generic[T_co]):
     ) -> None:
         self._feed.detach(self)
         self._opened().close()
-        self.end()
+        self._end()
 
     def __aiter__(self) -> Self:
         return self
@@ -122,7 +122,7 @@ class Subscription(Generic[T_co]):
             )
         return self._receive
 
-    def offer(self, value: Any) -> None:
+    def _offer(self, value: Any) -> None:
         """Store a value, or drop one."""
         assert self._send is not None
         full = self._send.statistics().current_buffer_used >= self._buffer.capacity
@@ -133,7 +133,7 @@ class Subscription(Generic[T_co]):
             self._opened().receive_nowait()
         self._send.send_nowait(value)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Let the stream end after what is stored."""
         if self._send is not None:
             self._send.close()
@@ -159,7 +159,7 @@ class Feed(Generic[T]):
     def attach(self, stream: Subscription[T]) -> None:
         """Let *stream* have what comes."""
         if self._has_ended:
-            stream.end()
+            stream._end()
         else:
             self._streams[stream] = None
 
@@ -170,13 +170,13 @@ class Feed(Generic[T]):
     def emit(self, value: T) -> None:
         """Give *value* to every stream."""
         for stream in list(self._streams):
-            stream.offer(value)
+            stream._offer(value)
 
     def end(self) -> None:
         """End every stream, also those that are opened later."""
         self._has_ended = True
         for stream in list(self._streams):
-            stream.end()
+            stream._end()
         self._streams.clear()
 
 

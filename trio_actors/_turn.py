@@ -25,10 +25,11 @@ from ._errors import (
     UnhandledMessage,
     is_others_fault,
     show,
+    twin,
 )
-from ._hand import LAPSED, STASHED, Hand, as_list
+from ._hand import EMPTY, LAPSED, STASHED, Batch, Hand
 from ._messages import Carried, Signal, Terminated
-from ._pending import Pending, Reply
+from ._pending import Call, Reply
 
 
 class Turns(Hand):
@@ -45,7 +46,7 @@ class Turns(Hand):
     dead: int
     failed: int
     handled: int
-    owed: list[Pending[Any]] | None
+    owed: list[Call[Any]] | None
     sabotage: BaseException | None
     shape: Shape | None
 
@@ -85,7 +86,7 @@ class Turns(Hand):
         """Return the message of what was taken from the mailbox, or LAPSED."""
         if type(item) is Carried:
             item = self._unpack(item)
-        if isinstance(item, Pending):
+        if isinstance(item, Call):
             if item.abandoned:
                 return self._lapse("abandoned")
             item.held = False
@@ -109,7 +110,7 @@ class Turns(Hand):
 
     def _lapse(self, counter: str) -> Any:
         setattr(self, counter, getattr(self, counter) + 1)
-        self.current = None
+        self.current = EMPTY
         self._put_down()
         return LAPSED
 
@@ -143,7 +144,7 @@ class Turns(Hand):
 
     async def _run_with_caller(self, info: Handler, message: Any) -> Any:
         pending = self.owes
-        if not isinstance(pending, Pending):
+        if not isinstance(pending, Call):
             return await info.function(self.behavior, message)
         with trio.CancelScope() as pending.scope:
             return await info.function(self.behavior, message)
@@ -156,12 +157,17 @@ class Turns(Hand):
             return
         if isinstance(owes, list):
             self._answer_batch(owes, value)
-        elif isinstance(value, Reply):
-            owes.fail(self._no_reply(owes, "returned a Reply to another request"))
         else:
-            owes.settle(outcome.Value(value))
+            self._give(owes, value)
 
-    def _no_reply(self, pending: Pending[Any], what: str) -> NoReply:
+    def _give(self, pending: Call[Any], value: object) -> None:
+        if isinstance(value, Reply):
+            error = self._no_reply(pending, "returned a Reply to another request")
+            pending.fail(error)
+        else:
+            pending.settle(outcome.Value(value))
+
+    def _no_reply(self, pending: Call[Any], what: str) -> NoReply:
         return NoReply(
             f"{self.path} {what} instead of an answer to {show(pending.message)}."
         )
@@ -169,7 +175,7 @@ class Turns(Hand):
     def end_turn(self) -> None:
         """Note that the turn ended well."""
         self.handled += 1
-        self.current = None
+        self.current = EMPTY
         self._put_down()
 
     def _put_down(self) -> None:
@@ -182,7 +188,7 @@ class Turns(Hand):
             for var, token in reversed(carried):
                 var.reset(token)
 
-    def own(self, pending: Pending[Any]) -> None:
+    def own(self, pending: Call[Any]) -> None:
         """Note a question that ends with this turn."""
         if self.asked is None:
             self.asked = []
@@ -202,9 +208,11 @@ class Turns(Hand):
         """An exception of ``raises=``: an answer, not a failure."""
         told = [message for pending, message in self._in_hand() if pending is None]
         for message in told:
-            self.system.dead_letter(message, self.ref, "unasked_answer")
+            self.system._dead_letter(message, self.ref, "unasked_answer")
+        first = True
         for pending in self._all_owed():
-            pending.fail(error)
+            pending.fail(error if first else twin(error))  # each its own traceback
+            first = False
         self.dead += len(told)
         self.handled += max(self._size(), 1) - len(told) - 1
         self.end_turn()
@@ -223,7 +231,7 @@ class Turns(Hand):
                 " no handler for Terminated. Write one, or give watch() a message of"
                 " your own."
             ) from message.reason.error
-        owes = cast("Pending[Any] | None", self.owes)
+        owes = cast("Call[Any] | None", self.owes)
         try:
             cast("Actor[Any]", self.behavior).unhandled(message)
         except UnhandledMessage as error:
@@ -232,7 +240,7 @@ class Turns(Hand):
                 self.failed += 1
             else:
                 self.dead += 1
-                self.system.dead_letter(message, self.ref, "unhandled")
+                self.system._dead_letter(message, self.ref, "unhandled")
             self.handled -= 1
         else:
             if self.owes is not None and owes is not None:
@@ -243,15 +251,15 @@ class Turns(Hand):
 
     def _batch(self, info: Handler, message: Any) -> Awaitable[None] | None:
         """Take what follows for the same handler, and handle it at once."""
-        items = [self.current]
+        items = Batch([self.current])
         messages = [message]
         # A signal or a carried message ends a batch: it has a turn of its own.
         while len(items) < info.batch and self.box.count and not self.attention:
             item = self.box.take()
-            if isinstance(item, Pending) and item.abandoned:
+            if isinstance(item, Call) and item.abandoned:
                 self.abandoned += 1
                 continue
-            one: object = item.message if isinstance(item, Pending) else item
+            one: object = item.message if isinstance(item, Call) else item
             shape = cast("Shape", self.shape)
             if isinstance(item, Signal | Carried) or (
                 shape.handler_of(type(one)) is not info
@@ -263,13 +271,13 @@ class Turns(Hand):
             items.append(item)
             messages.append(one)
         self.current = items
-        self.owes = [item for item in items if isinstance(item, Pending)]
+        self.owes = [item for item in items if isinstance(item, Call)]
         return self._call(info, messages)
 
-    def _answer_batch(self, owes: list[Pending[Any]], value: Any) -> None:
-        items = cast("list[Any]", self.current)
-        answers = as_list(value) if owes else items
-        if answers is None or len(answers) != len(items):
+    def _answer_batch(self, owes: list[Call[Any]], value: Any) -> None:
+        items = cast("Batch", self.current)
+        answers = cast("list[Any]", value) if owes else items
+        if not isinstance(answers, list) or len(answers) != len(items):
             raise TypeError(
                 f"a batch of {len(items)} messages of {self.path} was answered with"
                 f" {show(value)}. Return a list with one answer for each message, in"
@@ -277,8 +285,8 @@ class Turns(Hand):
             )
         self.handled += len(items) - 1
         for item, one in zip(items, answers, strict=True):
-            if item in owes:
-                item.settle(outcome.Value(one))
+            if isinstance(item, Call) and item in owes:
+                self._give(item, one)
 
     # --- Failure ---
 
@@ -290,7 +298,7 @@ class Turns(Hand):
             if pending.open:
                 pending.fail(actor_failed(cast("Any", self), pending.message, failure))
         self.failed += self._size()
-        self.current = None
+        self.current = EMPTY
         self.busy_since = math.inf
         self._put_down()
 
@@ -315,7 +323,7 @@ class Turns(Hand):
     def end_function_turn(self) -> None:
         """A function asks for its next message, or has returned."""
         self.busy_since = math.inf
-        if self.current is None:
+        if self.current is EMPTY:
             return
         for pending in self._all_owed():
             if pending.open:

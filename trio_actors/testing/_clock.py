@@ -36,6 +36,8 @@ class WorldClock(trio.abc.Clock):
         """Jump to *deadline*, or to what comes before it, and do not sleep."""
         if trio.testing.active_thread_count():
             return math.inf  # the end of a thread wakes the loop
+        if trio.lowlevel.current_statistics().run_sync_soon_queue_size:
+            return math.inf  # somebody has woken it: a thread, or a dropped Reply
         if cast("Any", trio_run).GLOBAL_RUN_CONTEXT.runner.waiting_for_idle:
             return math.inf  # wait_all_tasks_blocked() comes before any time passes
         if deadline <= self.time:

@@ -24,7 +24,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World, None]:
         try:
             yield system
         finally:
-            tree = system.tree_at_failure or system.snapshot().render()
+            tree = system._tree_at_failure or system.snapshot().render()
             request.node.stash[_TREE] = tree
 
 

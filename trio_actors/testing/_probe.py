@@ -10,7 +10,7 @@ import outcome
 from .._errors import show
 from .._inbox import Inbox
 from .._messages import Request
-from .._pending import Pending
+from .._pending import Call
 from .._ref import ActorRef
 from .._system import ActorSystem
 from ._world import World
@@ -35,7 +35,7 @@ class Probe(Generic[M]):
     def __init__(self, system: ActorSystem, name: str | None = None) -> None:
         self._world = cast("World", system)
         self._received: deque[Any] = deque()
-        self._requests: list[Pending[Any]] = []
+        self._requests: list[Call[Any]] = []
         self._inbox: Inbox[M] | None = None
         self._ref: ActorRef[M] = system.spawn_nowait(
             self._listen, name=name if name is not None else self._free_name(system)
@@ -51,11 +51,11 @@ class Probe(Generic[M]):
     async def _listen(self, inbox: Inbox[M]) -> None:
         async for message in inbox:
             if isinstance(message, Request):
-                pending = inbox.cell.defer(cast("object", message))
+                pending = inbox._cell.defer(cast("object", message))
                 if pending is not None:
                     self._requests.append(pending)
             self._received.append(message)
-            self._world.wake_listeners()
+            self._world._wake_listeners()
 
     @property
     def ref(self) -> ActorRef[M]:
@@ -68,7 +68,7 @@ class Probe(Generic[M]):
         Raises:
             AssertionError: None can come any more.
         """
-        await self._world.wait_for(
+        await self._world._wait_for(
             lambda: bool(self._received), f"{self._ref.path} waits for a message"
         )
         return cast("M", self._received.popleft())
@@ -117,7 +117,7 @@ class Probe(Generic[M]):
         """
         self._take(request).fail(error)
 
-    def _take(self, request: object) -> Pending[Any]:
+    def _take(self, request: object) -> Call[Any]:
         for pending in self._requests:
             if pending.message is request:
                 self._requests.remove(pending)

@@ -40,11 +40,11 @@ async def open_world(
         async with block as system:
             world = cast("World", system)
             world._nursery = nursery
-            clock.on_idle = world.on_idle
+            clock.on_idle = world._on_idle
             yield world
-            await world.end_clients()
+            await world._end_clients()
     clock.on_idle = None
-    world.check_books()
+    world._check_books()
     leaked = [task.name for task in _all_tasks() if _acts_for(task, world)]
     if leaked:
         raise AssertionError(f"tasks that outlived the test: {leaked}")

@@ -73,7 +73,7 @@ class World(ActorSystem):
         self._always: list[Callable[[], bool]] = []
         self._hopes: list[tuple[Callable[[], bool], Alarm]] = []
         self._watcher: _StepWatcher | None = None
-        self.tree_at_failure: str = ""
+        self._tree_at_failure: str = ""
 
     # --- What a test calls ---
 
@@ -119,8 +119,8 @@ class World(ActorSystem):
     def crash(self, ref: ActorRef[Never], error: Exception | None = None) -> None:
         """Fail an actor at its next message."""
         path = ref.path
-        ref.cell.sabotage = error or RuntimeError(f"{path} was crashed by the test")
-        ref.cell.rouse()  # also in the middle of a batch
+        ref._cell.sabotage = error or RuntimeError(f"{path} was crashed by the test")
+        ref._cell.rouse()  # also in the middle of a batch
 
     def always(self, holds: Callable[[], bool]) -> None:
         """Check *holds* after every step of the run."""
@@ -131,11 +131,11 @@ class World(ActorSystem):
         """Check that *holds* becomes true within so many virtual seconds."""
 
         def too_late() -> None:
-            self.fail(
+            self._fail(
                 AssertionError(f"{_name(holds)} did not become true in {within:g} s")
             )
 
-        alarm = self.runtime.call_at(self.runtime.now() + within, too_late, "", holds)
+        alarm = self._runtime.call_at(self._runtime.now() + within, too_late, "", holds)
         self._hopes.append((holds, alarm))
         self._watch_steps()
 
@@ -160,7 +160,7 @@ class World(ActorSystem):
         for holds in self._always:
             if not holds():
                 self._always.remove(holds)
-                self.fail(AssertionError(f"{_name(holds)} did not hold at a step"))
+                self._fail(AssertionError(f"{_name(holds)} did not hold at a step"))
                 return
         for hope in list(self._hopes):
             holds, alarm = hope
@@ -170,7 +170,7 @@ class World(ActorSystem):
 
     # --- Quiescence ---
 
-    def on_idle(self, deadline: float) -> float | None:
+    def _on_idle(self, deadline: float) -> float | None:
         """Say what happens next; trio's loop asks when no task can run."""
         due = self._timers.next_alarm()
         if self._settlers and self._is_quiet():
@@ -190,7 +190,7 @@ class World(ActorSystem):
     def _is_quiet(self) -> bool:
         if any(task not in self._settlers for task in self._clients.values()):
             return False
-        return all(cell.is_idle for cell in walk(self.root.in_order()))
+        return all(cell.is_idle for cell in walk(self._root.in_order()))
 
     def _nothing_comes(self) -> float | None:
         """No task can run and no time will come: whoever waits for that is told."""
@@ -201,7 +201,7 @@ class World(ActorSystem):
             reschedule(task, outcome.Error(AssertionError(self._stuck())))
         if told or not self._is_stuck():
             return None if told else math.inf
-        self.fail(AssertionError(self._stuck()))
+        self._fail(AssertionError(self._stuck()))
         return None
 
     def _tell_listeners(self, now: float) -> bool:
@@ -216,7 +216,7 @@ class World(ActorSystem):
         return told
 
     def _is_stuck(self) -> bool:
-        if self.closing:
+        if self._closing:
             return False
         io = trio.lowlevel.current_statistics().io_statistics
         # One task always reads: the one that other threads wake the loop by.
@@ -230,14 +230,14 @@ class World(ActorSystem):
             f" ({clients} clients still wait). The actors:\n{self.snapshot().render()}"
         )
 
-    async def wait_for(self, reached: Callable[[], bool], what: str) -> None:
+    async def _wait_for(self, reached: Callable[[], bool], what: str) -> None:
         """Wait until something holds that `wake_listeners()` tells of.
 
         Raises:
             AssertionError: Nothing can happen any more.
         """
         await checkpoint()
-        until = self.runtime.now() + PATIENCE
+        until = self._runtime.now() + PATIENCE
 
         def abort(_: object) -> Abort:
             del self._listeners[task]
@@ -248,7 +248,7 @@ class World(ActorSystem):
             self._listeners[task] = (what, until)
             await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def wake_listeners(self) -> None:
+    def _wake_listeners(self) -> None:
         """Let those in `wait_for()` look again."""
         for task in list(self._listeners):
             del self._listeners[task]
@@ -256,28 +256,28 @@ class World(ActorSystem):
 
     # --- The books ---
 
-    def dead_letter(
+    def _dead_letter(
         self, message: object, to: ActorRef[Any], reason: DeadReason
     ) -> None:
         """Keep a dead letter for the end of the test."""
-        super().dead_letter(message, to, reason)
-        if not self.closing:  # in the ordered stop they are to be expected
+        super()._dead_letter(message, to, reason)
+        if not self._closing:  # in the ordered stop they are to be expected
             self._untaken.append(DeadLetter(message, to, reason))
 
-    def begin_stop(self, seconds: float | None = None) -> None:
+    def _begin_stop(self, seconds: float | None = None) -> None:
         """Stop, and keep what the tree looked like."""
-        if not self.closing:
-            self.tree_at_failure = self.snapshot().render()
-        super().begin_stop(seconds)
+        if not self._closing:
+            self._tree_at_failure = self.snapshot().render()
+        super()._begin_stop(seconds)
 
-    async def end_clients(self) -> None:
+    async def _end_clients(self) -> None:
         """Cancel the clients that still run, and wait for their end."""
         for scope in list(self._clients):
             scope.cancel()
         while self._clients:
             await checkpoint()
 
-    def check_books(self) -> None:
+    def _check_books(self) -> None:
         """Fail on what nobody took, and on what does not add up."""
         if self._watcher is not None:
             trio.lowlevel.remove_instrument(self._watcher)
