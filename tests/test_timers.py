@@ -527,14 +527,14 @@ def test_timers_do_what_a_table_of_due_times_says(steps: list[Set | Cancel]) -> 
                 else step
             )
             await trio.sleep(APART)
-        await trio.sleep(0.75)
+        await trio.sleep(0.7)
 
     run(scenario)
     expected: Log = []
     table: dict[object, tuple[float, Set]] = {}
     for moment, step in enumerate([*steps, None]):
         now = moment * APART
-        until = now + (0.75 if step is None else APART)
+        until = now + (0.7 if step is None else APART)
         if isinstance(step, Cancel):
             table.pop(step.key, None)
         elif step is not None:
