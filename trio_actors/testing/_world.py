@@ -123,7 +123,7 @@ class World(ActorSystem):
         ref._cell.rouse()  # also in the middle of a batch
 
     def always(self, holds: Callable[[], bool]) -> None:
-        """Check *holds* after every step of the run."""
+        """Check *holds* after every step of the test."""
         self._always.append(holds)
         self._watch_steps()
 
@@ -146,7 +146,8 @@ class World(ActorSystem):
             message: Only those whose message is of this class.
         """
         taken = [one for one in self._untaken if isinstance(one.message, message)]
-        self._untaken = [one for one in self._untaken if one not in taken]
+        rest = [one for one in self._untaken if not isinstance(one.message, message)]
+        self._untaken = rest
         return taken
 
     # --- Steps ---
@@ -157,6 +158,17 @@ class World(ActorSystem):
             trio.lowlevel.add_instrument(self._watcher)
 
     def _after_step(self) -> None:
+        if self._leaving:
+            return  # the test has ended: what it expects need not hold any more
+        try:
+            self._look()
+        except Exception as error:
+            # trio would switch the instrument off, and the test would pass.
+            self._always.clear()
+            self._hopes.clear()
+            self._fail(error)
+
+    def _look(self) -> None:
         for holds in self._always:
             if not holds():
                 self._always.remove(holds)
