@@ -310,6 +310,8 @@ class Hand:
             self._dead_letter(item, reason)
 
     def _dead_letter(self, item: Any, reason: DeadReason) -> None:
+        if type(item) is Carried:
+            item = item.content
         message = message_of(item)
         self.system._dead_letter(message, self.ref, reason)
         if isinstance(item, Call) and item.open:
