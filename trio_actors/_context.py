@@ -49,7 +49,7 @@ AnyRequest = TypeVar("AnyRequest", bound="Request[Any]")
 class Context(_Spawner, Generic[M_contra]):
     """What an actor can do besides handling a message."""
 
-    __slots__ = ("_random", "_cell")
+    __slots__ = ("_cell", "_random")
 
     def __init__(self, cell: Cell) -> None:
         self._cell: Cell = cell

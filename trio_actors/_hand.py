@@ -43,7 +43,7 @@ NO_FAST: dict[type, Any] = {}
 
 
 class Batch(list[Any]):
-    """Several items in hand. (A message may be a list, too.)"""
+    """Several items in hand; a message may be a list, too."""
 
 
 class Hand:

@@ -97,7 +97,7 @@ class ChildSpec(Generic[M_contra]):
         options: As for ``spawn()``.
     """
 
-    __slots__ = ("_name", "options", "recipe")
+    __slots__ = ("_name", "_options", "_recipe")
 
     def __init__(
         self,
@@ -110,8 +110,8 @@ class ChildSpec(Generic[M_contra]):
         **options: Unpack[_Options],
     ) -> None:
         self._name = name
-        self.recipe: Recipe = Recipe(actor, args)
-        self.options: Options = options_of(options)
+        self._recipe: Recipe = Recipe(actor, args)
+        self._options: Options = options_of(options)
 
     @property
     def name(self) -> str:
@@ -119,7 +119,7 @@ class ChildSpec(Generic[M_contra]):
         return self._name
 
     def __repr__(self) -> str:
-        return f"<ChildSpec {self._name!r}: {self.recipe.label}>"
+        return f"<ChildSpec {self._name!r}: {self._recipe.label}>"
 
 
 class _Spawner:  # pyright: ignore[reportUnusedClass]

@@ -60,8 +60,8 @@ def supervisor_recipe(
             )
         check_child(
             spec.name,
-            spec.options.restart,
-            significant=spec.options.significant,
+            spec._options.restart,
+            significant=spec._options.significant,
             auto_shutdown=rules.auto_shutdown,
         )
     return Recipe(
@@ -92,7 +92,7 @@ class SupervisorActor(Actor[Never]):
         if self._max_children is not None:
             family.max_children = self._max_children
         for spec in self._children:
-            await family.spawn(spec.recipe, spec.name, spec.options)
+            await family.spawn(spec._recipe, spec.name, spec._options)
 
 
 class SupervisorRef(ActorRef[Never], _Spawner):
@@ -134,7 +134,7 @@ class SupervisorRef(ActorRef[Never], _Spawner):
             NameTaken: A child of that name runs, or its spec is kept.
             ActorStopped: The supervisor is stopping.
         """
-        cell = await self._family().spawn(spec.recipe, spec.name, spec.options)
+        cell = await self._family().spawn(spec._recipe, spec.name, spec._options)
         return cell.ref
 
     def child(self, spec: ChildSpec[M]) -> ActorRef[M]:

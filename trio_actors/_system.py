@@ -97,9 +97,8 @@ class ActorSystem(_Spawner):
         return self._random
 
     def __repr__(self) -> str:
-        return (
-            f"<ActorSystem {self._name!r}, {len(self._root.children)} actors at the top>"
-        )
+        top = len(self._root.children)
+        return f"<ActorSystem {self._name!r}, {top} actors at the top>"
 
     # --- Finding ---
 

@@ -29,7 +29,16 @@ FROM_MESSAGE: Any = object()
 class Timer:
     """A message that an actor gets at a time, once or again and again."""
 
-    __slots__ = ("_alarm", "_due", "alive", "_cell", "interval", "key", "message", "out")
+    __slots__ = (
+        "_alarm",
+        "_cell",
+        "_due",
+        "alive",
+        "interval",
+        "key",
+        "message",
+        "out",
+    )
 
     def __init__(
         self, cell: Cell, key: Hashable, message: object, interval: float | None

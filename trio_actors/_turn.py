@@ -276,15 +276,15 @@ class Turns(Hand):
 
     def _answer_batch(self, owes: list[Call[Any]], value: Any) -> None:
         items = cast("Batch", self.current)
-        answers = cast("list[Any]", value) if owes else items
-        if not isinstance(answers, list) or len(answers) != len(items):
+        answers: Any = value if owes else items
+        if not isinstance(answers, list) or len(cast("Batch", answers)) != len(items):
             raise TypeError(
                 f"a batch of {len(items)} messages of {self.path} was answered with"
                 f" {show(value)}. Return a list with one answer for each message, in"
                 " their order."
             )
         self.handled += len(items) - 1
-        for item, one in zip(items, answers, strict=True):
+        for item, one in zip(items, cast("Batch", answers), strict=True):
             if isinstance(item, Call) and item in owes:
                 self._give(item, one)
 
