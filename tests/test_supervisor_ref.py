@@ -392,7 +392,8 @@ async def test_only_an_end_by_itself_shuts_down(
     else:
         getattr(kid, how)()
     await world.settled()
-    fires = ENDS[how][restart == "temporary"]
+    transient, temporary = ENDS[how]
+    fires = temporary if restart == "temporary" else transient
     assert (world.find("/top") is None) == fires
     if fires:
         assert (await top.wait_stopped()).kind == "shutdown"

@@ -31,13 +31,14 @@ def watch_heart(cell: Cell, heartbeat: Heartbeat) -> None:
 class Heart:
     """The checker of one actor."""
 
-    __slots__ = ("_cell", "_due", "_heartbeat", "_reported")
+    __slots__ = ("_cell", "_due", "_ended", "_heartbeat", "_said")
 
     def __init__(self, cell: Cell, heartbeat: Heartbeat) -> None:
         self._cell = cell
         self._heartbeat = heartbeat
         self._due = 0.0
-        self._reported: float | None = None  # when the turn began that was ended
+        self._ended: float | None = None  # when the turn began that was told to end
+        self._said = False  # that it does not
 
     def wait_for_next(self) -> None:
         """Check again after the interval."""
@@ -60,16 +61,18 @@ class Heart:
 
     def _end_turn(self, silent: float) -> None:
         cell = self._cell
-        if self._reported == cell.busy_since:
+        if self._ended == cell.busy_since:
+            if self._said:
+                return
+            self._said = True
             log.error(
                 "%s is stuck: it was told to end %s, and does not. A handler must not"
                 " swallow trio.Cancelled, and a shield needs a deadline.",
                 cell.path,
                 cell.doing(),
             )
-            self._reported = -1.0
-        elif self._reported != -1.0:
-            self._reported = cell.busy_since
+        else:
+            self._ended, self._said = cell.busy_since, False
             hung = ActorError(
                 f"{cell.path} was silent for {silent:.3g} s while {cell.doing()}"
                 f" (limit {self._heartbeat.timeout:g} s). Call context.heartbeat() in"
