@@ -84,6 +84,7 @@ class Runtime:
         self.now: Callable[[], float] = trio.current_time
         self._ids = 0
         self._alarms: list[Alarm] = []
+        self._sweep_at = 64  # how many alarms there are when the cancelled ones go
         self._serial = 0
         self._sleeping: trio.CancelScope | None = None
 
@@ -137,8 +138,7 @@ class Runtime:
         """
         self._serial += 1
         alarm = Alarm(when, self._serial, fire, owner, key)
-        alarms = self._alarms
-        if len(alarms) > 64 and self._serial % len(alarms) == 0:
+        if len(self._alarms) >= self._sweep_at:
             self._sweep_alarms()
         heapq.heappush(self._alarms, alarm)
         if self._sleeping is not None and when < self._sleeping.deadline:
@@ -149,6 +149,7 @@ class Runtime:
         # Timers that are set anew all the time leave cancelled ones behind.
         self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
         heapq.heapify(self._alarms)
+        self._sweep_at = max(64, 2 * len(self._alarms))
 
     @enable_ki_protection
     async def run_timers(self) -> None:
