@@ -102,7 +102,7 @@ class Hand:
         self.owed: list[Call[Any]] | None = None  # deferred, not answered yet
         self.asked: list[Call[Any]] | None = None  # what this turn has asked
         self.stash: list[Any] | None = None
-        self.carried: list[tuple[Any, Token[Any]]] | None = None
+        self.carried: list[tuple[Any, Any, Token[Any]]] | None = None
         self.handled = self.failed = self.abandoned = self.expired = self.dead = 0
         self.batching: bool = False  # among plain handlers: `handled` lags behind
         self.attention: bool = False  # the loop has to look up from its messages
@@ -239,7 +239,7 @@ class Hand:
         pending = self.take_over(message, "stash")
         if pending is not None:
             pending.held = True
-        stash.append(self.current)
+        stash.append(self.current if self.carried is None else self._packed())
         self.stash = stash
         self.current = STASHED
         self.handled -= 1  # end_turn() counts it
@@ -249,9 +249,14 @@ class Hand:
         """Put what was stashed in front of the mailbox."""
         stash, self.stash = self.stash, None
         for item in stash or ():
-            if isinstance(item, Call):
-                item.held = False
+            content = item.content if type(item) is Carried else item
+            if isinstance(content, Call):
+                content.held = False
         self.box.put_back(stash or ())
+
+    def _packed(self) -> Carried:
+        values = tuple((var, value) for var, value, _ in self.carried or ())
+        return Carried(self.current, values)
 
     # --- The books ---
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, cast
 
 import outcome
@@ -116,7 +117,7 @@ class Turns(Hand):
 
     def _unpack(self, carried: Carried) -> Any:
         """Set the context variables that came with a message, for this turn."""
-        self.carried = [(var, var.set(value)) for var, value in carried.values]
+        self.carried = [(var, value, var.set(value)) for var, value in carried.values]
         return carried.content
 
     async def _wait_for(self, info: Handler, message: Any) -> None:
@@ -185,8 +186,9 @@ class Turns(Hand):
             self.abandon_asked()
         if self.carried is not None:
             carried, self.carried = self.carried, None
-            for var, token in reversed(carried):
-                var.reset(token)
+            for var, _, token in reversed(carried):
+                with suppress(ValueError):  # a function's other task: in its context
+                    var.reset(token)
 
     def own(self, pending: Call[Any]) -> None:
         """Note a question that ends with this turn."""
@@ -286,7 +288,7 @@ class Turns(Hand):
         self.handled += len(items) - 1
         for item, one in zip(items, cast("Batch", answers), strict=True):
             if isinstance(item, Call) and item in owes:
-                self._give(item, one)
+                self._give(cast("Any", item), one)
 
     # --- Failure ---
 
