@@ -18,8 +18,6 @@ import trio_actors.testing
 
 FOUND = re.compile(r"^(.+?):(\d+):\d+: (ASYNC91[01] .*)$", re.MULTILINE)
 HOOKS = {"started", "restarting", "restarted", "stopped"}
-# What the block of a system calls when it is left; nobody else does.
-INNER = {"leave", "wait_closed", "end_clients"}
 
 
 def public_names() -> set[str]:
@@ -33,7 +31,7 @@ def public_names() -> set[str]:
             *inspect.getmembers(getattr(face, public)),
         ]
         if inspect.iscoroutinefunction(value) and not name.startswith("_")
-    } - HOOKS - INNER
+    } - HOOKS
 
 
 def enclosing(path: str, line: int) -> str:
