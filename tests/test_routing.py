@@ -158,7 +158,7 @@ async def test_messages_of_one_key_go_to_one_worker_in_order(world: World) -> No
 
 def owners(pool: PoolRef[Work | Fail], keys: range) -> dict[object, str]:
     """Ask the pool itself who has a key."""
-    return {key: pool.router.pick(Work(key=key), pool.workers)[0].path for key in keys}
+    return {key: pool._router.pick(Work(key=key), pool.workers)[0].path for key in keys}
 
 
 async def test_only_the_keys_of_those_that_came_or_went_move(world: World) -> None:
