@@ -44,9 +44,14 @@ def pytest_collection_modifyitems(
 
 
 def _is_ours(item: Any) -> bool:
-    """Whether no conftest has a fixture of that name of its own."""
+    """Whether the test gets our fixture, and not one of a conftest with that name."""
     found = item._fixtureinfo.name2fixturedefs.get("world", ())
-    return bool(found) and found[-1].func.__module__ == __name__
+    for definition in reversed(found):
+        if definition.func.__module__ == __name__:
+            return True
+        if "world" not in definition.argnames:
+            break  # it has one of its own; otherwise it is made of the one below
+    return False
 
 
 @pytest.hookimpl(wrapper=True)

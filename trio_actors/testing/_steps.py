@@ -20,6 +20,7 @@ class _Steps(trio.abc.Instrument):
 
     def __init__(self, at: int) -> None:
         self.at = at
+        self.fail: Callable[[BaseException], object] | None = None
         self.steps = 0
         self.strike: Callable[[], object] | None = None
 
@@ -27,7 +28,15 @@ class _Steps(trio.abc.Instrument):
         if self.strike is not None:
             self.steps += 1
             if self.steps == self.at:
-                self.strike()
+                self._strike(self.strike)
+
+    def _strike(self, strike: Callable[[], object]) -> None:
+        try:
+            strike()
+        except Exception as error:
+            # trio would log it, and switch the instrument off.
+            assert self.fail is not None
+            self.fail(error)
 
 
 def at_every_step(
@@ -54,6 +63,7 @@ def at_every_step(
         steps = _Steps(at)
 
         async def one(world: World, steps: _Steps = steps) -> None:
+            steps.fail = world._fail
             trio.lowlevel.add_instrument(steps)
 
             def arm(strike: Callable[[], object]) -> None:
