@@ -197,3 +197,26 @@ async def test_those_outside_of_actors_wait_for_an_end(world: World) -> None:
     world.client(wait)
     await world.settled()
     assert ends == [Exit("shutdown", None, "done")] * 4
+
+
+async def test_the_ref_of_an_end_is_the_ref_that_was_watched(world: World) -> None:
+    """Also a supervisor's and a pool's, however they were found."""
+    same: list[bool] = []
+
+    async def watch(inbox: Inbox[Terminated], ref: ActorRef[Any]) -> None:
+        inbox.watch(ref)
+        message = await inbox.receive()
+        same.append(message.ref == ref and hash(message.ref) == hash(ref))
+
+    supervisor = await world.spawn_supervisor(name="supervisor")
+    pool = await world.spawn_pool(Counter, size=1, name="pool")
+    counter = await world.spawn(Counter, name="counter")
+    refs: list[ActorRef[Any]] = [supervisor, pool, counter]
+    for ref in refs:
+        assert world.find(ref.path) == ref
+        await world.spawn(watch, ref)
+        ref.stop()
+    await world.settled()
+    assert same == [True] * 3
+    assert supervisor != pool
+    assert supervisor != supervisor.path

@@ -81,8 +81,8 @@ class ActorRef(Generic[M_contra]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ActorRef):
             return NotImplemented
-        same = type(other) is type(self)  # pyright: ignore[reportUnknownArgumentType]
-        return same and other._cell is self._cell
+        # A supervisor's ref too: whoever finds or watches it compares it by this.
+        return other._cell is self._cell
 
     def __hash__(self) -> int:
         return hash((self._cell.path, self._cell.uid))
@@ -151,7 +151,7 @@ class ActorRef(Generic[M_contra]):
                 break
         else:
             return
-        self._check_overflow(rest[0])
+        await self._check_overflow(rest[0])
         while rest:
             room = await self._wait_for_room(len(rest))
             try:
@@ -231,7 +231,7 @@ class ActorRef(Generic[M_contra]):
         return Pending(call)
 
     async def _wait_and_put(self, item: Any) -> None:
-        self._check_overflow(item)
+        await self._check_overflow(item)
         await self._wait_for_room(1)
         while not self._cell.box.put_granted(item):
             await self._wait_for_room(1)
@@ -241,8 +241,9 @@ class ActorRef(Generic[M_contra]):
         with waiting_for(self._cell, lambda: not box.holds_up(task)):
             return await box.room(wants)
 
-    def _check_overflow(self, item: Any) -> None:
+    async def _check_overflow(self, item: Any) -> None:
         if self._cell.box.overflow != "block":
+            await checkpoint()  # who tries again and again must not starve others
             raise mailbox_full(self._cell, message_of(item))
 
     def _accept(self, item: Any) -> bool:
@@ -321,6 +322,12 @@ class ActorRef(Generic[M_contra]):
 
 def not_a_request(message: object) -> TypeError:
     """Make the error for an ask of what nobody answers."""
+    if isinstance(message, type):
+        name = message.__name__
+        return TypeError(
+            f"{name} is a class, and the message is an instance. Write"
+            f" ask({name}(...)), with parentheses."
+        )
     kind = type(message).__name__
     return TypeError(
         f"{show(message)} cannot be asked, because {kind} does not say what it is"
