@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 class ActorError(Exception):
     """Base class: an actor did not do what it was asked."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Copied and pickled without __init__, which wants more than the text.
+        return _bare, (type(self), self.args), self.__dict__
+
+
+def _bare(kind: type[ActorError], args: tuple[object, ...]) -> ActorError:
+    return kind.__new__(kind, *args)
+
 
 class ActorFailed(ActorError):
     """The actor failed while it handled the request; ``__cause__`` is its exception."""
