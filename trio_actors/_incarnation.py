@@ -275,7 +275,7 @@ class Incarnation(Life):
         inbox = self.context = self.family.make_context(self.me)
         self.worker = self.task
         await _unprotected(self.recipe.run, inbox)
-        self.end_function_turn()
+        self.end_function_turn("returned")
 
     # --- The loop ---
 

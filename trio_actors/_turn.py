@@ -322,14 +322,14 @@ class Turns(Hand):
                 self.box.grant()  # senders need not wait until it is handled
         return message
 
-    def end_function_turn(self) -> None:
+    def end_function_turn(self, how: str = "took the next message") -> None:
         """A function asks for its next message, or has returned."""
         self.busy_since = math.inf
         if self.current is EMPTY:
             return
         for pending in self._all_owed():
             if pending.open:
-                pending.fail(self._no_reply(pending, "took the next message"))
+                pending.fail(self._no_reply(pending, how))
         self.end_turn()
 
     # --- Behaviour ---
