@@ -195,10 +195,13 @@ class PatientStream:
             self.read_until = trio.current_time() + GOODBYE_SECONDS
 
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        if self.read_until < math.inf:
+            with trio.move_on_at(self.read_until):
+                while await self.stream.receive_some(max_bytes):
+                    pass  # nobody listens any more
+            return b""
         # In small pieces: what is compressed may become a thousand times as long.
-        with trio.move_on_at(self.read_until):
-            return await self.stream.receive_some(min(max_bytes, CHUNK))
-        return b""
+        return await self.stream.receive_some(min(max_bytes, CHUNK))
 
     async def send_eof(self) -> None:
         await self.stream.send_eof()

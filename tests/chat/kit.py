@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
 import attrs
@@ -117,13 +117,14 @@ class Server:
     system: ActorSystem
     tcp_port: int
     web_port: int
-    visitors: list[Visitor] = attrs.field(factory=list[Visitor])
+    streams: AsyncExitStack
+    """Closes the connections when the server has gone."""
 
     async def visit(self) -> Visitor:
         """Connect by TCP."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.tcp_port)
+        await self.streams.enter_async_context(stream)
         visitor = Visitor(stream)
-        self.visitors.append(visitor)
         await visitor.expect("welcome")
         return visitor
 
@@ -146,13 +147,10 @@ async def open_server(settings: Settings = SETTINGS) -> AsyncGenerator[Server, N
     with trio.fail_after(30):
         tcp, web = (bind("127.0.0.1", 0) for _ in range(2))
         ports = port_of(tcp), port_of(web)
-        async with open_actor_system("chat") as system:
+        async with AsyncExitStack() as stack, open_actor_system("chat") as system:
             await start_chat(system, settings, Sockets(tcp, web))
-            server = Server(system, *ports)
-            yield server
+            yield Server(system, *ports, stack)
             system.stop()
-        for visitor in server.visitors:
-            await visitor.stream.aclose()
 
 
 async def talk_until(visitor: Visitor, text: str) -> None:

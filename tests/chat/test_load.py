@@ -54,7 +54,7 @@ async def test_a_lost_line_is_counted_and_makes_the_run_fail() -> None:
         port = await nursery.start(lossy_proxy, server)
         answer = await load(
             *("--clients", "4", "--idle", "2", "--lines", "3", "--rate", "4"),
-            *("--patience", "1", "--connect", f"127.0.0.1:{port}"),
+            *("--patience", "4", "--connect", f"127.0.0.1:{port}"),
         )
         nursery.cancel_scope.cancel()
     assert answer.returncode == 1, answer.stderr.decode()
