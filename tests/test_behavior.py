@@ -4,6 +4,7 @@ Rules: STA-2, section 2 of the design.
 """
 
 import functools
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,6 +54,10 @@ def make_counter(start: int) -> Counter:
     return Counter(start)
 
 
+of_ten: Callable[[Inbox[Add | Get]], Awaitable[None]] = lambda inbox: wrapped(  # noqa: E731
+    inbox, 10
+)
+
 WAYS: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("class", Counter, (10,)),
     ("lambda", lambda: Counter(10), ()),
@@ -63,7 +68,7 @@ WAYS: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("partial of a function", functools.partial(tally, total=10), ()),
     ("object", Callable_(), (10,)),
     ("method", Callable_().method, (10,)),
-    ("lambda of a function", lambda inbox: wrapped(inbox, 10), ()),
+    ("lambda of a function", of_ten, ()),
     ("function that returns an awaitable", wrapped, (10,)),
 ]
 
@@ -104,6 +109,9 @@ async def test_a_name_comes_from_what_was_spawned(world: World) -> None:
     ]
 
 
+NO_INBOX: Any = None
+
+
 async def nothing() -> None:
     """Take no inbox."""
 
@@ -111,9 +119,9 @@ async def nothing() -> None:
 MISTAKES: list[tuple[str, Callable[[], Any], str]] = [
     (
         "coroutine",
-        lambda: tally(None),
+        lambda: tally(NO_INBOX),
         r"(?s)got a coroutine.*\n    spawn\(tally, \.\.\.\)",
-    ),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ),
     ("instance", lambda: Counter(1), r"(?s)got an instance.*\n    spawn\(Counter, "),
     ("message", lambda: Add(1), r"cannot make an actor of Add\(amount=1\)"),
     ("class of something else", lambda: Add, r"cannot make an actor of <class.*Add'>"),
@@ -142,7 +150,7 @@ async def test_what_is_no_actor_is_refused_before_anything_is_made(
 
 @pytest.mark.parametrize(
     "factory",
-    [lambda: Add(1), lambda: None, lambda: tally(None), lambda: Counter],  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    [lambda: Add(1), lambda: None, lambda: tally(NO_INBOX), lambda: Counter],
     ids=["message", "none", "coroutine", "class"],
 )
 async def test_a_factory_that_makes_no_actor_is_a_failed_start(
@@ -550,9 +558,7 @@ async def test_many_plain_messages_let_others_run(world: World) -> None:
         busy.tell_nowait(Add())
     world.client(watch)
     await world.settled()
-    steps = [
-        after - before for before, after in zip(progress, progress[1:], strict=False)
-    ]
+    steps = [after - before for before, after in itertools.pairwise(progress)]
     assert max(steps) <= 192
     assert len(progress) > 3
 

@@ -27,7 +27,7 @@ from trio_actors.testing import World
 async def test_what_is_told_of_actors_cannot_be_changed(world: World) -> None:
     """A watcher must not change what the next one gets."""
     ref = await world.spawn(Counter)
-    values = [
+    values: list[Any] = [
         Exit("normal"),
         Terminated(ref, Exit("normal")),
         DeadLetter(Note(), ref, "stopped"),
