@@ -382,6 +382,24 @@ async def test_such_an_exception_of_a_start_is_the_cause_of_start_failed(
     assert isinstance(caught.value.__cause__, kind)
 
 
+@pytest.mark.parametrize("kind", [FrozenData, FrozenAttrs, Slotted, Mute])
+async def test_it_may_be_the_declared_answer_of_a_whole_batch(
+    world: World, kind: type[Exception]
+) -> None:
+    """ASK: each asker gets an exception, his own where it can be copied."""
+
+    class Batched(Actor[Get]):
+        @handler(batch=3, raises=(kind,))
+        def get(self, messages: list[Get]) -> list[int]:
+            raise kind()
+
+    ref = world.spawn_nowait(Batched)
+    for pending in [ref.ask_nowait(Get()) for _ in range(3)]:
+        with pytest.raises(kind):
+            await pending
+    assert world.snapshot().children[0].restarts == 0
+
+
 @pytest.mark.parametrize("kind", [FrozenData, Slotted, Mute])
 async def test_a_deciding_function_may_raise_it_too(
     world: World, kind: type[Exception]

@@ -147,12 +147,12 @@ def twin(error: Exception) -> Exception:
     """Return a copy of *error* for another asker; the same where it has none."""
     try:
         other = copy.copy(error)
+        other.__cause__, other.__context__ = error.__cause__, error.__context__
+        other.__suppress_context__ = error.__suppress_context__
+        if "__notes__" in other.__dict__:
+            other.__notes__ = [*other.__notes__]
     except Exception:
         return error
-    other.__cause__, other.__context__ = error.__cause__, error.__context__
-    other.__suppress_context__ = error.__suppress_context__
-    if "__notes__" in other.__dict__:
-        other.__notes__ = [*other.__notes__]
     return other.with_traceback(error.__traceback__)
 
 
