@@ -60,6 +60,10 @@ class Cell(Ending):
             while exit is None:
                 exit = await self._conclude(await self._incarnation())
             exit = await self._clean_up(exit)
+        except BaseException as error:
+            # A mistake of ours, or Cancelled, if trio itself tears the tree down.
+            # In the nursery it would cancel the siblings.
+            self._fatal(error)
         finally:
             # Without an exit only if trio itself tears the tree down.
             killed = Exit("killed", None, self.detail)

@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -120,14 +120,14 @@ class Ending(Incarnation):
         error: BaseException | None = None
         for one in [*reversed(self.became or ()), self.instance]:
             if overrides(one, hook):
-                found = await self._call_bounded(hook, getattr(one, hook)(argument))
+                found = await self._call_bounded(getattr(one, hook), argument)
                 if found is not None and error is not None:
                     self.add_extra(found)
                 error = error or found
         return error
 
     async def _call_bounded(
-        self, hook: str, work: Awaitable[None]
+        self, hook: Callable[[object], Awaitable[None]], argument: object
     ) -> BaseException | None:
         seconds = self.options.shutdown
         deadline = self.runtime.now() + seconds
@@ -137,11 +137,11 @@ class Ending(Incarnation):
                 self._hook_scope = scope
                 if self.halt is Halt.KILL:
                     scope.cancel()
-                await work
+                await hook(argument)
             if scope.cancelled_caught and self.halt is not Halt.KILL:
                 log.warning(
                     "%s() of %s took longer than its %g seconds and was cancelled",
-                    hook,
+                    hook.__name__,
                     self.path,
                     seconds,
                 )
