@@ -195,7 +195,7 @@ class RoutedRef(ActorRef[M_contra]):
             (target,) = targets
             if target._accept(item):
                 return waited
-            target._check_overflow(item)
+            await target._check_overflow(item)
             await target._wait_for_room(1)
             waited = True
             if not takes(target._cell):
