@@ -301,6 +301,20 @@ async def test_held_messages_reach_the_workers_of_a_pool(world: World) -> None:
     assert len({entry[0] for entry in log}) == 2
 
 
+async def test_a_broadcast_to_nobody_is_held_and_refused_in_the_same_way(
+    world: World,
+) -> None:
+    log: list[str] = []
+    service = world.service(NOTES, "broadcast")
+    for number in range(HELD):
+        await service.tell(Note(str(number)))
+    with pytest.raises(MailboxFull):
+        await service.tell(Note("one more"))
+    await world.spawn(Reader, log)
+    await world.settled()
+    assert len(log) == HELD
+
+
 async def test_the_1025th_ask_is_refused_in_the_asker(world: World) -> None:
     service = world.service(KEY)
     for _ in range(HELD):

@@ -113,6 +113,19 @@ async def test_unsubscribe_ends_it_and_again_is_nothing(world: World) -> None:
     assert log == ["1", "other 1", "other 2"]
 
 
+async def test_unsubscribe_without_any_topic_is_nothing(world: World) -> None:
+    async def listen(inbox: Inbox[Note]) -> None:
+        inbox.unsubscribe(NEWS)
+        async for _ in inbox:
+            pass
+
+    listener = await world.spawn(listen)
+    world.publish(NEWS, Note())
+    await world.settled()
+    assert world.find(listener.path) == listener
+    assert world.statistics()["accepted"] == 0
+
+
 async def test_a_subscriber_that_has_stopped_is_forgotten(world: World) -> None:
     """It gets no dead letters: its end ends its subscription in the same step."""
     log: list[str] = []

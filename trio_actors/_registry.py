@@ -171,8 +171,7 @@ class Registry:
         if entry is not None and ref in entry.holders:
             self._runtime.touch("key", name)
             del entry.holders[ref]
-            if ref._cell.keys is not None:
-                ref._cell.keys.pop(name, None)
+            (ref._cell.keys or {}).pop(name, None)
             entry.feed.emit(entry.accepting())
             self._tidy(name, entry)
 

@@ -29,6 +29,8 @@ FROM_MESSAGE: Any = object()
 class Timer:
     """A message that an actor gets at a time, once or again and again."""
 
+    _alarm: Alarm  # from its start on
+
     __slots__ = (
         "_alarm",
         "_cell",
@@ -50,7 +52,6 @@ class Timer:
         self.alive = True
         self.out = False  # a tick is on its way
         self._due = 0.0
-        self._alarm: Alarm | None = None
 
     def start(self, delay: float) -> None:
         """Fire in *delay* seconds."""
@@ -61,8 +62,7 @@ class Timer:
     def cancel(self) -> None:
         """Never fire again; a tick on its way lapses."""
         self.alive = False
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._alarm.cancel()
 
     def _fire(self) -> None:
         if not self.out:

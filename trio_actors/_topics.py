@@ -135,8 +135,8 @@ class Subscription(Generic[T_co]):
 
     def _end(self) -> None:
         """Let the stream end after what is stored."""
-        if self._send is not None:
-            self._send.close()
+        assert self._send is not None
+        self._send.close()
 
 
 class Feed(Generic[T]):

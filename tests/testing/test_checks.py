@@ -28,6 +28,14 @@ async def test_always_looks_after_every_step(world: World) -> None:
     assert len(looks) >= 10
 
 
+async def test_several_conditions_are_all_looked_at(world: World) -> None:
+    looks: list[str] = []
+    for name in "abc":
+        world.always(lambda name=name: looks.append(name) is None)
+    await trio.lowlevel.checkpoint()
+    assert looks[:3] == ["a", "b", "c"]
+
+
 def test_always_fails_the_test_at_the_step_in_which_it_does_not_hold() -> None:
     """It is broken for one step only, and nobody else looks then."""
     at: list[float] = []

@@ -280,6 +280,18 @@ class TestOwn:
     result.assert_outcomes(passed=2)
 
 
+def test_a_parameter_of_that_name_is_left_alone(pytester: pytest.Pytester) -> None:
+    result = play(
+        pytester,
+        """
+@pytest.mark.parametrize("world", ["old", "new"])
+def test_it(world):
+    assert world in ("old", "new")
+""",
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_a_world_of_a_conftest_can_be_made_of_ours(pytester: pytest.Pytester) -> None:
     """Overriding a fixture by itself is pytest's own custom."""
     result = play(

@@ -131,6 +131,14 @@ async def test_a_timeout_ends_at_its_very_second(world: World) -> None:
     assert trio.current_time() == 2
 
 
+async def test_a_deadline_that_is_past_already_cuts_at_once(world: World) -> None:
+    await trio.sleep(10)
+    with trio.CancelScope(deadline=5) as scope:
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert trio.current_time() == 10
+
+
 async def test_wait_all_tasks_blocked_works_and_no_time_passes(world: World) -> None:
     """Trio's own tool in a world: all have run, nobody has slept on."""
     log: list[str] = []

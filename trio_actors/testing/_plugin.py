@@ -46,12 +46,9 @@ def pytest_collection_modifyitems(
 def _is_ours(item: Any) -> bool:
     """Whether the test gets our fixture, and not one of a conftest with that name."""
     found = item._fixtureinfo.name2fixturedefs.get("world", ())
-    for definition in reversed(found):
-        if definition.func.__module__ == __name__:
-            return True
-        if "world" not in definition.argnames:
-            break  # it has one of its own; otherwise it is made of the one below
-    return False
+    # One that takes a `world` is made of the one before it.
+    made_anew = [one for one in found if "world" not in one.argnames]
+    return bool(made_anew) and made_anew[-1].func.__module__ == __name__
 
 
 @pytest.hookimpl(wrapper=True)
