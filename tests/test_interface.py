@@ -15,8 +15,9 @@ REF = (
 )
 CONTEXT = (
     f"{SPAWNER} cancel_timer children deadline defer_reply forward heartbeat "
-    "incarnation link parent random ref register send_after send_every start_soon stash "
-    "stop subscribe system unlink unregister unstash_all unsubscribe unwatch watch"
+    "incarnation link parent random ref register send_after send_every start_soon "
+    "stash stop subscribe system unlink unregister unstash_all unsubscribe "
+    "unwatch watch"
 )
 SYSTEM = (
     f"{SPAWNER} dead_letters events find find_all name publish random register service "
