@@ -72,8 +72,10 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         await checkpoint()
         system = self._system = self._make()
         system._runtime.open()
-        for part in self._parts:
-            await self._stack.enter_async_context(part)
+        async with AsyncExitStack() as opened:  # closes those before one that fails
+            for part in self._parts:
+                await opened.enter_async_context(part)
+            self._stack = opened.pop_all()
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
         nursery.start_soon(system._tree, name=f"trio_actors {system.name}")

@@ -337,7 +337,7 @@ class ActorSystem(_Spawner):
         late = [
             f"{cell.path} ({cell.doing()})"
             for cell in walk(self._root.in_order())
-            if cell.under is None
+            if cell.under is None or cell.handling
         ]
         if late:
             log.warning(

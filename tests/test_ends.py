@@ -1,0 +1,290 @@
+"""Ends in odd moments: parts of a system, clean-ups that fail, kills in between."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from tests.kit import (
+    Add,
+    Boom,
+    Counter,
+    Get,
+    Note,
+    Sleep,
+    Worker,
+    open_system,
+    run_main,
+)
+from trio_actors import Actor, Exit, Mailbox, handler, open_actor_system
+from trio_actors._errors import leaves
+from trio_actors.testing import World
+
+# --- Parts: a journal, a cluster --------------------------------------------
+
+
+class Part:
+    """A journal or a cluster that notes when it is opened and closed."""
+
+    def __init__(self, log: list[str], name: str, *, fails: bool = False) -> None:
+        self.log = log
+        self.name = name
+        self.fails = fails
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[None, None]:
+        await trio.lowlevel.checkpoint()
+        if self.fails:
+            raise OSError(self.name)
+        self.log.append(f"{self.name} opened")
+        try:
+            yield
+        finally:
+            self.log.append(f"{self.name} closed")
+
+    def __open_journal__(self) -> AbstractAsyncContextManager[object]:
+        return self._opened()
+
+    def __open_cluster__(self) -> AbstractAsyncContextManager[object]:
+        return self._opened()
+
+
+def test_journal_and_cluster_are_open_as_long_as_there_are_actors() -> None:
+    """Opened before the first actor, closed after the last, in reverse."""
+    log: list[str] = []
+
+    async def main() -> None:
+        journal, cluster = Part(log, "journal"), Part(log, "cluster")
+        async with open_system(journal=journal, cluster=cluster) as system:
+            await system.spawn(Worker, log, "a")
+
+    run_main(main)
+    opened = ["journal opened", "cluster opened"]
+    assert log == [*opened, "a+", "a-", "cluster closed", "journal closed"]
+
+
+def test_a_part_that_cannot_be_opened_closes_those_before_it() -> None:
+    """Nothing half-open is left behind, and the error is the part's own."""
+    log: list[str] = []
+
+    async def main() -> None:
+        journal, cluster = Part(log, "journal"), Part(log, "cluster", fails=True)
+        with pytest.raises(OSError, match="cluster"):
+            async with open_actor_system("demo", journal=journal, cluster=cluster):
+                raise AssertionError("not reached")
+
+    run_main(main)
+    assert log == ["journal opened", "journal closed"]
+
+
+# --- Clean-ups that fail ----------------------------------------------------
+
+
+def test_a_body_that_fails_when_the_system_stops_it_raises_the_failure() -> None:
+    """Point 4: the body's scope takes its own ``Cancelled`` out, no more."""
+
+    async def fail() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError("late")
+
+    async def main() -> None:
+        async with open_system() as system, trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep(1)
+            system.stop()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_main(main)
+    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+
+
+def test_an_inner_task_that_fails_at_the_end_is_raised_once() -> None:
+    """N failures give n leaves: the task's own clean-up has failed."""
+
+    class Tidy(Counter):
+        async def started(self) -> None:
+            self.context.start_soon(self.work)
+
+        async def work(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("inner")
+
+    async def main() -> None:
+        async with open_system() as system:
+            await system.spawn(Tidy)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_main(main)
+    assert [str(leaf) for leaf in leaves(caught.value)] == ["'inner'"]
+
+
+def test_stop_hooks_of_all_behaviours_run_and_all_their_failures_leave() -> None:
+    """Where an actor has become something else, that says goodbye first."""
+    log: list[str] = []
+
+    class Second(Counter):
+        async def stopped(self, reason: Exit) -> None:
+            log.append("second")
+            raise KeyError("second")
+
+    class First(Counter):
+        async def started(self) -> None:
+            self.become(Second())
+
+        async def stopped(self, reason: Exit) -> None:
+            log.append("first")
+            raise OSError("first")
+
+    async def main() -> None:
+        async with open_system() as system:
+            await system.spawn(First)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_main(main)
+    assert log == ["second", "first"]
+    assert {type(leaf) for leaf in leaves(caught.value)} == {KeyError, OSError}
+
+
+async def test_a_crash_after_a_stash_says_so(world: World) -> None:
+    """The message is safe in the stash; the report does not show another."""
+
+    class Stashing(Actor[Note]):
+        @handler
+        def note(self, message: Note) -> None:
+            if self.context.incarnation == 1:
+                self.context.stash(message)
+                raise error
+
+    error = ValueError("after the stash")
+    ref = await world.spawn(Stashing)
+    ref.tell_nowait(Note())
+    await world.settled()
+    assert "while handling a message that it stashed" in error.__notes__[0]
+    assert world.statistics()["handled"] == 1
+
+
+# --- Kills in between -------------------------------------------------------
+
+
+async def test_a_kill_while_a_restart_waits_for_the_children(world: World) -> None:
+    """The new incarnation never comes; the hook gets no time."""
+    log: list[str] = []
+
+    class Slow(Counter):
+        async def stopped(self, reason: Exit) -> None:
+            await trio.sleep(3)
+
+    class Parent(Counter):
+        async def started(self) -> None:
+            log.append(f"parent {self.context.incarnation}")
+            await self.context.spawn(Slow)
+
+        async def restarting(self, failure: Exception) -> None:
+            await trio.lowlevel.checkpoint()
+            log.append("never")
+
+    ref = await world.spawn(Parent)
+    ref.restart()
+    await trio.sleep(1)
+    ref.kill()
+    assert (await ref.wait_stopped()).kind == "killed"
+    assert log == ["parent 1"]
+    assert trio.current_time() == 1
+
+
+async def test_a_kill_while_a_restarting_hook_runs(world: World) -> None:
+    class Slow(Counter):
+        async def restarting(self, failure: Exception) -> None:
+            await trio.sleep(3)
+
+    ref = await world.spawn(Slow)
+    ref.tell_nowait(Boom())
+    ref.tell_nowait(Add())
+    await trio.sleep(1)
+    ref.kill()
+    assert (await ref.wait_stopped()).kind == "killed"
+    assert trio.current_time() == 1
+    assert [letter.message for letter in world.dead()] == [Add()]
+
+
+async def test_a_restarting_hook_that_takes_too_long_is_cut(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bounded by the actor's ``shutdown``; the restart goes on."""
+
+    class Slow(Counter):
+        async def restarting(self, failure: Exception) -> None:
+            await trio.sleep_forever()
+
+    ref = await world.spawn(Slow, name="slow", shutdown=2)
+    ref.tell_nowait(Boom())
+    assert await ref.ask(Add()) == 1
+    assert trio.current_time() == 2
+    assert "restarting() of /slow took longer than its 2 seconds" in caplog.text
+
+
+# --- Who is named -----------------------------------------------------------
+
+
+def test_a_parent_that_does_not_stop_is_named_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """SHUT-1: the report names who holds up the end, not only who waits below."""
+
+    class Parent(Worker):
+        async def started(self) -> None:
+            await self.context.spawn(Counter, name="child")
+
+    async def main() -> None:
+        async with open_system(shutdown=4) as system:
+            ref = await system.spawn(Parent, name="p", shutdown=1000)
+            await ref.tell(Sleep(10_000))
+
+    run_main(main)
+    assert "/p (handling Sleep(seconds=10000))" in caplog.text
+
+
+def test_twenty_are_named_and_the_others_hinted_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async with open_system(shutdown=4) as system:
+            for number in range(25):
+                ref = await system.spawn(Worker, name=f"w{number}", shutdown=99)
+                await ref.tell(Sleep(10_000))
+
+    run_main(main)
+    (line,) = [one.message for one in caplog.records if "killed:" in one.message]
+    assert line.count("handling") == 20
+    assert line.endswith(" ...")
+
+
+# --- Messages that are refused while they wait for room ---------------------
+
+
+def test_a_bad_message_in_a_burst_takes_no_room_away() -> None:
+    """``check_messages=``: what was granted for it is free again."""
+
+    async def main() -> None:
+        async with open_system(check_messages=True) as system:
+            ref: Any = await system.spawn(Worker, mailbox=Mailbox(2))
+            ref.tell_nowait(Sleep(1))
+            await trio.sleep(0.5)
+            await ref.tell_all([Note("one"), Note("two")])
+            with pytest.raises(TypeError, match="no message"):
+                await ref.tell_all([Note("three"), [], Note("never")])
+            assert await ref.ask(Get()) == 0
+            slow = ref.ask_nowait(Sleep(1))
+            await trio.sleep(0.5)
+            ref.tell_nowait(Note())
+            ref.tell_nowait(Note())
+            assert await slow == 0
+
+    run_main(main)
