@@ -8,6 +8,7 @@ settings.py   every number, in one place
 rooms.py      a room, and the actor that starts and supervises the rooms
 sessions.py   one client: what it types, what it is shown
 tree.py       shows the live supervision tree to the web pages
+doors.py      what both doors do: give each client a session
 tcp.py        the door for ``nc``
 web.py        the door for browsers, and page.html, the page
 server.py     puts the tree together; __main__.py starts it

@@ -19,9 +19,10 @@ import trio
 
 from trio_actors import ActorRef, ActorSystem, SupervisorRef, open_actor_system
 
+from .doors import Open
 from .rooms import Rooms, rooms_supervision
 from .settings import Settings
-from .tcp import Open, tcp_door
+from .tcp import tcp_door
 from .tree import TreeWatcher
 from .web import web_door
 

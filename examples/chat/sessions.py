@@ -1,10 +1,9 @@
 """Sessions: one client each, whatever door it came in by."""
 
-import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 import trio
@@ -15,9 +14,7 @@ from trio_actors import (
     ActorRef,
     ActorStopped,
     Exit,
-    Mailbox,
     NameTaken,
-    SupervisorRef,
     handler,
 )
 
@@ -67,12 +64,10 @@ from .protocol import (
 )
 from .settings import Settings
 
-log = logging.getLogger(__name__)
-
 GOODBYE_SECONDS = 1.0
 """How long a client may take to take our last line."""
-STOP_SECONDS = 60.0
-"""How long all sessions together may take to stop: ten thousand take some seconds."""
+
+T = TypeVar("T")
 
 
 class Connection(Protocol):
@@ -177,14 +172,18 @@ class Session(Actor[SessionMessage]):
     # --- To the client ------------------------------------------------------
 
     async def send(self, *lines: Line) -> None:
-        """Show lines to the client, or give it up."""
+        """Show lines to the client."""
+        await self.write(self.connection.send, lines)
+
+    async def write(self, write: Callable[[T], Awaitable[None]], what: T) -> None:
+        """Write to the client, or give it up."""
         if not self.intact:
             return
         self.intact = False
         why = f"it took nothing for {self.settings.patience:g} s"
         try:
             with trio.move_on_after(self.settings.patience):
-                await self.connection.send(lines)
+                await write(what)
                 self.intact = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             why = "the connection is lost"
@@ -201,8 +200,7 @@ class Session(Actor[SessionMessage]):
 
     @handler
     async def show_tree(self, tree: Tree) -> None:
-        if self.intact:
-            await self.connection.send_tree(tree)
+        await self.write(self.connection.send_tree, tree)
 
     @handler
     async def room_gone(self, message: RoomGone) -> None:
@@ -211,9 +209,8 @@ class Session(Actor[SessionMessage]):
             await self.notice(f"{message.room} is closed; you may /join it again")
 
     async def stopped(self, reason: Exit) -> None:
-        if self.intact:
-            with trio.move_on_after(GOODBYE_SECONDS):
-                await self.notice(f"goodbye: {farewell(reason)}")
+        with trio.move_on_after(GOODBYE_SECONDS):
+            await self.notice(f"goodbye: {farewell(reason)}")
         await self.connection.aclose()
 
     # --- From the client ----------------------------------------------------
@@ -320,9 +317,9 @@ class Session(Actor[SessionMessage]):
                 return lines
 
     async def leave(self, place: Place) -> None:
-        self.place = None
-        self.context.unwatch(place.room)
         await place.room.tell(Leave(self.context.ref))
+        self.context.unwatch(place.room)
+        self.place = None
         await self.notice(f"you have left {place.name}")
 
     async def show_members(self, place: Place) -> None:
@@ -354,37 +351,3 @@ def farewell(reason: Exit) -> str:
     if reason.kind == "shutdown":
         return "the server is going down"
     return "something went wrong here; please connect again"
-
-
-async def attend(
-    sessions: SupervisorRef, connection: Connection, settings: Settings
-) -> None:
-    """Give a client its session; return when that is over. What every door does."""
-    try:
-        session = await sessions.spawn(
-            Session,
-            connection,
-            settings,
-            name=connection.name,
-            restart="temporary",  # a client can connect again, a socket cannot
-            mailbox=Mailbox(settings.outbox),
-            shutdown=STOP_SECONDS,
-        )
-    except ValueError:
-        await turn_away(connection, "the server is full; come back later")
-        return
-    except ActorError:
-        await turn_away(connection, "the server is going down")
-        return
-    reason = await session.wait_stopped()
-    log.info("%s (%s): %s", session.path, connection.peer, reason.detail or reason.kind)
-
-
-async def turn_away(connection: Connection, why: str) -> None:
-    log.info("%s (%s) was turned away: %s", connection.name, connection.peer, why)
-    with trio.move_on_after(GOODBYE_SECONDS):
-        try:
-            await connection.send([Line(why)])
-            await connection.aclose()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it did not wait for our excuse

@@ -3,25 +3,17 @@
 from collections.abc import Sequence
 from itertools import count
 
-import attrs
 import trio
 
 from trio_actors import Inbox, SupervisorRef
 
+from .doors import Open, attend, peer_name
 from .messages import Line, Tree
 from .protocol import LineDecoder, Refused, Typed
-from .sessions import attend
 from .settings import Settings
 
 CHUNK = 4096
 """Bytes read at once: what a client may have sent ahead of its turn."""
-
-
-@attrs.frozen
-class Open:
-    """To a door: let clients in, to these sessions."""
-
-    sessions: SupervisorRef
 
 
 class StreamConnection:
@@ -61,15 +53,6 @@ class StreamConnection:
     async def aclose(self) -> None:
         """Close the stream."""
         await self.stream.aclose()
-
-
-def peer_name(stream: trio.SocketStream) -> str:
-    """Return where a client is, as far as one can still tell."""
-    try:
-        host, port = stream.socket.getpeername()[:2]
-    except OSError:
-        return "already gone"
-    return f"{host} port {port}"
 
 
 async def tcp_door(

@@ -28,11 +28,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from trio_actors import Inbox, SupervisorRef
 
+from .doors import Open, attend, peer_name
 from .messages import Line, Tree
 from .protocol import LineDecoder, Refused, Typed
-from .sessions import GOODBYE_SECONDS, attend
+from .sessions import GOODBYE_SECONDS
 from .settings import Settings
-from .tcp import CHUNK, Open, peer_name
+from .tcp import CHUNK
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import attrs
 import trio
 from trio.testing import memory_stream_pair
 
+from examples.chat.doors import attend
 from examples.chat.protocol import MAX_LINE
 from examples.chat.server import Sockets, bind, start_chat
-from examples.chat.sessions import attend
 from examples.chat.settings import Settings
 from examples.chat.tcp import StreamConnection
 from trio_actors import ActorSystem, Backoff, SupervisorRef, open_actor_system

@@ -189,7 +189,8 @@ async def test_the_button_crashes_the_room_and_one_sees_it_come_back() -> None:
             back = seen.index(BACK)
             assert any("said while it is away" in line for line in seen[back:])
             states = page.evaluate("states")
-            assert (states[0], states[-1]) == ("backoff", "running")
+            assert "backoff" in states
+            assert states[-1] == "running"
             expect(page.locator("#events")).to_contain_text("/rooms/lobby failed")
             expect(page.locator("#status")).to_have_text("connected")
             say(page, "/who")
