@@ -359,9 +359,9 @@ class Incarnation(Life):
                     self.batching = True
             self.current = EMPTY
         finally:
-            if done != noted:
-                self.handled += done - noted
-                self._noted = done
+            self.handled += done - noted
+            if self.batching:  # a plain one that failed is noted, though not handled
+                self._noted = done + (self.current is not EMPTY)
             self.batching = False
         return not budget
 
