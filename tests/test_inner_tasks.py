@@ -406,9 +406,10 @@ async def test_a_plain_function_is_a_failure_of_the_actor(world: World) -> None:
 
     def plain() -> None: ...
 
-    host = await world.spawn(
-        Host, log, lambda host: host.context.start_soon(cast("Any", plain))
-    )
+    def work(host: Host) -> None:
+        host.context.start_soon(cast("Any", plain))
+
+    host = await world.spawn(Host, log, work)
     await host.tell(Go())
     await world.settled()
     assert log == ["restarting TypeError"]

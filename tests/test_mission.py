@@ -8,7 +8,6 @@ from collections.abc import Callable
 import attrs
 import pytest
 import trio
-import trio.testing
 
 from tests.kit import Note, open_system, run_main
 from trio_actors import (
@@ -116,12 +115,13 @@ async def test_s0_3_the_greeter_greets_the_world() -> None:
 
 async def test_s0_4_a_message_declares_the_type_of_its_result(world: World) -> None:
     """S0-4 Xactor Hello: the request says that it is answered with a str."""
-    greeter = await world.spawn(Greeter, [])
+    log: list[str] = []
+    greeter = await world.spawn(Greeter, log)
     answer: str = await greeter.ask(Greeting("World"))
     assert answer == "Hello, World!"
     with pytest.raises(TypeError, match="-> str"):
 
-        class Wrong(Actor[Greeting]):
+        class _Wrong(Actor[Greeting]):  # pyright: ignore[reportUnusedClass]
             @handler
             def greet(self, message: Greeting) -> int:  # another type than promised
                 return 1
@@ -269,7 +269,7 @@ def test_s0_9_a_wrong_message_type_is_found_when_the_class_is_made() -> None:
     """S0-9: type safety, before anything runs."""
     with pytest.raises(TypeError, match="has no handler for Note"):
 
-        class Forgetful(Actor[Note | Deposit]):
+        class _Forgetful(Actor[Note | Deposit]):  # pyright: ignore[reportUnusedClass]
             @handler
             def deposit(self, message: Deposit) -> int:
                 return 0
@@ -338,6 +338,7 @@ async def test_s0_11_messages_are_handled_in_batches(world: World) -> None:
 async def test_s1_1_an_actor_creates_sends_and_becomes(world: World) -> None:
     """S1-1: the three things an actor may do on a message."""
     probe = Probe[Note](world)
+    log: list[str] = []
 
     class Opened(Actor[Note]):
         @handler
@@ -347,7 +348,7 @@ async def test_s1_1_an_actor_creates_sends_and_becomes(world: World) -> None:
     class Closed(Actor[Note]):
         @handler
         async def note(self, message: Note) -> None:
-            child = await self.context.spawn(Limited, [], name="child")  # creates
+            child = await self.context.spawn(Limited, log, name="child")  # creates
             await probe.ref.tell(Note(child.path))  # sends to actors it knows
             self.become(Opened())  # designates how the next message is handled
 

@@ -356,11 +356,10 @@ async def test_a_stream_can_come_before_the_first_registration(world: World) -> 
 
     world.client(later)
     with world.subscribe(KEY) as listings:
-        async for refs in listings:
-            if refs:
-                break
+        assert await listings.receive() == ()
+        (ref,) = await listings.receive()
     assert trio.current_time() == 3
-    assert await refs[0].ask(Get()) == 0
+    assert await ref.ask(Get()) == 0
 
 
 async def test_a_stream_outlives_the_moments_in_which_nobody_has_the_key(

@@ -1,6 +1,7 @@
 """Worlds that must fail, and what they fail with."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 
@@ -20,5 +21,6 @@ def failing(
 
 def leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        return [leaf for one in error.exceptions for leaf in leaves(one)]
+        inner: tuple[BaseException, ...] = cast("Any", error).exceptions
+        return [leaf for one in inner for leaf in leaves(one)]
     return [error]

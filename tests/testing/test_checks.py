@@ -2,6 +2,7 @@
 
 import contextvars
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,8 +31,13 @@ async def test_always_looks_after_every_step(world: World) -> None:
 
 async def test_several_conditions_are_all_looked_at(world: World) -> None:
     looks: list[str] = []
+
+    def look(name: str) -> bool:
+        looks.append(name)
+        return True
+
     for name in "abc":
-        world.always(lambda name=name: looks.append(name) is None)
+        world.always(partial(look, name))
     await trio.lowlevel.checkpoint()
     assert looks[:3] == ["a", "b", "c"]
 
