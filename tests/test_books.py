@@ -219,7 +219,7 @@ async def ask(ref: ActorRef[Any], message: Any) -> None:
             assert isinstance(message, Free)
 
 
-async def play(world: World, steps: list[Any]) -> None:
+async def play(world: World, steps: list[tuple[str, Any, Any]]) -> None:
     """Do what the steps say."""
     others: list[ActorRef[Any]] = []
     pause = Supervision(max_restarts=None, backoff=Backoff(0.1, 0.2))
@@ -241,8 +241,7 @@ async def play(world: World, steps: list[Any]) -> None:
         if verb == "sleep":
             await trio.sleep(who)
             continue
-        ref: ActorRef[Any] = others[1 + who]
-        await _do(world, ref, verb, what)
+        await _do(world, others[1 + int(who)], verb, what)
         check_books(world)
     await trio.sleep(10)
     world.dead()
