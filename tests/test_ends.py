@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,6 +78,52 @@ def test_a_part_that_cannot_be_opened_closes_those_before_it() -> None:
 
     run_main(main)
     assert log == ["journal opened", "journal closed"]
+
+
+def test_a_part_that_fails_to_close_hides_no_other_failure() -> None:
+    """N failures give n leaves, the part's among them."""
+
+    class Leaking(Part):
+        @asynccontextmanager
+        async def _opened(self) -> AsyncGenerator[None, None]:
+            yield
+            await trio.lowlevel.checkpoint()
+            raise OSError("not flushed")
+
+    class Clumsy(Counter):
+        async def stopped(self, reason: Exit) -> None:
+            raise KeyError("clumsy")
+
+    async def main() -> None:
+        async with open_system(journal=Leaking([], "journal")) as system:
+            await system.spawn(Clumsy)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_main(main)
+    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError, OSError]
+
+
+def test_a_part_that_is_cancelled_as_it_closes_hides_no_failure() -> None:
+    """A failure is never lost behind a ``Cancelled``."""
+
+    class Slow(Part):
+        @asynccontextmanager
+        async def _opened(self) -> AsyncGenerator[None, None]:
+            yield
+            await trio.sleep(10)
+
+    async def main(*, fails: bool) -> None:
+        with trio.move_on_after(1) as scope:
+            async with open_system(journal=Slow([], "journal")):
+                if fails:
+                    raise KeyError("body")
+        assert scope.cancelled_caught
+        assert trio.current_time() == 1
+
+    run_main(partial(main, fails=False))
+    with pytest.raises(ExceptionGroup) as caught:
+        run_main(partial(main, fails=True))
+    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
 
 
 # --- Clean-ups that fail ----------------------------------------------------

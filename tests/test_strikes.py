@@ -193,6 +193,19 @@ def test_an_end_of_the_block_at_every_step(kind: type[Busy], strike: str) -> Non
     assert strike_main(scenario) > 25
 
 
+@pytest.mark.parametrize("signals", [True, False])
+def test_a_cancellation_at_every_step_of_the_way_in(signals: bool) -> None:
+    """What was opened is closed, also if the body is never reached."""
+
+    async def scenario(arm: Arm) -> None:
+        with trio.CancelScope() as scope:
+            arm(scope.cancel)
+            async with open_system(signals=signals) as system:
+                await system.spawn(Worker)
+
+    assert strike_main(scenario) > 5
+
+
 # --- Spawners ---------------------------------------------------------------
 
 

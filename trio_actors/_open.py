@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from contextvars import ContextVar
 from types import TracebackType
@@ -26,7 +26,7 @@ from ._cell import Cell
 from ._errors import NoSystem
 from ._family import is_name
 from ._guard import guarded_box, make_guard
-from ._halts import Halt
+from ._halts import Halt, split_cancelled
 from ._policy import Supervision
 from ._runtime import Runtime
 from ._system import SYSTEM, ActorSystem
@@ -76,11 +76,14 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
             for part in self._parts:
                 await opened.enter_async_context(part)
             self._stack = opened.pop_all()
+        # From here on nothing waits: a nursery that is open has to be left.
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
         nursery.start_soon(system._tree, name=f"trio_actors {system.name}")
         if self._signals:
-            await nursery.start(_obey_signals, system)
+            receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+            signals = self._stack.enter_context(receiver)
+            nursery.start_soon(_obey_signals, system, signals)
         self._watchdog = None
         if not system._runtime.is_test_clock:
             self._watchdog = Watchdog(Cell.run.__code__)
@@ -111,8 +114,19 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
             self._watchdog.stop()
         self._nursery.cancel_scope.cancel()
         await self._manager.__aexit__(None, None, None)
-        await self._stack.aclose()
-        return self._raise(left, error)
+        met = await self._close_parts()
+        return self._raise(met if left is None else left, error)
+
+    async def _close_parts(self) -> BaseException | None:
+        """Close what was opened; return the Cancelled that this met."""
+        try:
+            await self._stack.aclose()
+        except BaseException as error:
+            cancelled, rest = split_cancelled(error)
+            if rest is not None:
+                self._system._add_failures([rest])
+            return cancelled
+        return None
 
     def _raise(self, left: BaseException | None, error: BaseException | None) -> bool:
         failures = self._system._failures
@@ -141,17 +155,13 @@ def _leave_scope(
     return None if taken else error
 
 
-async def _obey_signals(
-    system: ActorSystem, *, task_status: trio.TaskStatus[None]
-) -> None:
+async def _obey_signals(system: ActorSystem, signals: AsyncIterator[int]) -> None:
     """Stop in order at the first signal, kill at the second."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("%s: stopping %r", signal.Signals(number).name, system.name)
-            if system._closing:
-                system._root.close(Halt.KILL)
-            system.stop()
+    async for number in signals:
+        log.info("%s: stopping %r", signal.Signals(number).name, system.name)
+        if system._closing:
+            system._root.close(Halt.KILL)
+        system.stop()
 
 
 def open_actor_system(
