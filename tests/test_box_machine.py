@@ -5,7 +5,7 @@ After each step the box must hold what the model holds, in its order, and its bo
 be right. (Section 1.7 of the design, MBX-2, ORD-1, ORD-5.)
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 import trio
@@ -158,7 +158,8 @@ class Play:
                 model.senders.append(left)
                 nursery.start_soon(self.send, numbers, left)
             else:
-                assert not all([box.put(one) for one in numbers])
+                put = [box.put(one) for one in numbers]
+                assert not all(put)
         elif op == "signal":
             tick = Tick(*self.next())
             model.queue.append(tick)
@@ -181,7 +182,7 @@ class Play:
         if not (self.model.front or self.model.queue):
             assert not self.box.count
             return -1
-        item: Item = self.box.take()
+        item = cast("Item", self.box.take())
         if isinstance(item, Tick):
             self.box.taken(item)
         assert item is self.model.take()

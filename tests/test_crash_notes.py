@@ -168,7 +168,7 @@ async def test_a_batch_shows_its_first_three_messages(world: World) -> None:
 
 
 async def test_each_actor_notes_a_failure_once(world: World) -> None:
-    """The same exception object again: a note for each incarnation, not for each time."""
+    """The same exception object again: one note for each incarnation."""
     error = ValueError("again and again")
     ref = await world.spawn(Counter, name="a")
     other = await world.spawn(Counter, name="b")
@@ -234,12 +234,11 @@ async def test_frames_between_the_users_own_are_kept(world: World) -> None:
 
 
 def test_an_error_of_the_library_alone_keeps_its_last_frame() -> None:
-    try:
-        show_nothing: Any = None
-        show_nothing.fails()
-    except AttributeError as error:
-        cut_own_frames(error)
-        assert error.__traceback__ is not None
+    nothing: Any = None
+    with pytest.raises(AttributeError) as caught:
+        nothing.fails()
+    cut_own_frames(caught.value)
+    assert caught.value.__traceback__ is not None
     never = ValueError("was never raised")
     cut_own_frames(never)
     assert never.__traceback__ is None
