@@ -60,7 +60,7 @@ class Cell(Ending):
             while exit is None:
                 exit = await self._conclude(await self._incarnation())
             exit = await self._clean_up(exit)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103
             # A mistake of ours, or Cancelled, if trio itself tears the tree down.
             # In the nursery it would cancel the siblings.
             self._fatal(error)
@@ -142,7 +142,7 @@ class Cell(Ending):
                 error.__context__ = failure
             self.upward = error
             return "end"
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # nothing is awaited in there
             self._fatal(error)
             return "end"
         return answer_to("restart" if hung else directive, self.options.restart)

@@ -259,7 +259,7 @@ class Growing:
                 await _unprotected(inner)
         except Exception as error:
             self._task_failed(error)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # Cancelled is split off
             cancelled, rest = split_cancelled(error)
             if rest is not None:
                 self.system._fail(rest)

@@ -130,7 +130,7 @@ class ActorRef(Generic[M_contra]):
             burst: list[M_contra] = []
             try:
                 burst.extend(islice(iterator, BURST))
-            except BaseException as caught:
+            except BaseException as caught:  # noqa: ASYNC103
                 error = caught  # what came before it is sent, as by a loop of tells
             if not burst:
                 break
