@@ -426,3 +426,19 @@ async def test_a_function_actor_can_be_crashed(world: World) -> None:
     await listener.tell(Note())
     await world.settled()
     assert starts == [1, 2]
+
+
+async def test_sleeps_that_end_at_one_moment_end_in_the_order_in_which_they_began(
+    world: World,
+) -> None:
+    """trio orders them by the addresses of their scopes: no two runs alike."""
+    order: list[int] = []
+
+    async def sleeper(number: int) -> None:
+        await trio.sleep(1)
+        order.append(number)
+
+    for number in range(50):
+        world.client(sleeper, number)
+    await world.settled()
+    assert order == list(range(50))

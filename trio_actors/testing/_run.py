@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -78,14 +80,25 @@ class _InOrder(random.Random):
 
 @contextmanager
 def in_order() -> Generator[None]:
-    """Let trio run tasks in the order in which they were woken: that of sending."""
+    """Let trio run tasks in the order in which they were woken: that of sending.
+
+    Deadlines of one moment expire in the order in which they were set; trio itself
+    takes them by the address of their scope.
+    """
     run = cast("Any", trio_run)
-    before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
+    before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING, run.Deadlines.add
+    serial = itertools.count()
+
+    def add(deadlines: Any, deadline: float, scope: trio.CancelScope) -> None:
+        heapq.heappush(deadlines._heap, (deadline, next(serial), scope))
+        deadlines._active += 1
+
     run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), False
+    run.Deadlines.add = add
     try:
         yield
     finally:
-        run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = before
+        run._r, run._ALLOW_DETERMINISTIC_SCHEDULING, run.Deadlines.add = before
 
 
 def run_on_world_clock(
