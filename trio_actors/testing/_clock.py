@@ -40,8 +40,6 @@ class WorldClock(trio.abc.Clock):
             return math.inf  # somebody has woken it: a thread, or a dropped Reply
         if cast("Any", trio_run).GLOBAL_RUN_CONTEXT.runner.waiting_for_idle:
             return math.inf  # wait_all_tasks_blocked() comes before any time passes
-        if deadline <= self.time:
-            return 0
         when = deadline if self.on_idle is None else self.on_idle(deadline)
         if when is None:
             return 0
