@@ -427,3 +427,16 @@ def test_a_function_keeps_its_books_at_every_step() -> None:
             check_books(world)
 
         assert at_every_step(scenario) >= 2
+
+
+async def test_a_function_owes_nothing_to_an_asker_that_has_left(world: World) -> None:
+    async def slow(inbox: Inbox[Get]) -> None:
+        async for _ in inbox:
+            await trio.sleep(5)
+
+    ref = await world.spawn(slow)
+    with trio.move_on_after(1):
+        await ref.ask(Get())
+    await world.settled()
+    assert world._late_replies == 0
+    assert world.statistics()["handled"] == 1

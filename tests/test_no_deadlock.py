@@ -445,3 +445,39 @@ async def test_a_snapshot_shows_who_waits_for_whom(world: World) -> None:
     assert world.snapshot().children[0].waits_for == "/slow"
     await told
     assert world.snapshot().children[0].waits_for is None
+
+
+async def test_somebody_elses_deadlock_is_not_the_askers(world: World) -> None:
+    """One that came about unseen, in an inner task, holds up who asks; no more."""
+
+    class Late(Actor[Get | Run]):
+        @handler
+        def get(self, message: Get) -> Reply[int]:
+            return self.context.stash(message)
+
+        @handler
+        async def run(self, message: Run) -> Any:
+            self.context.start_soon(self.unstash)
+            return await message.work(self.context)
+
+        async def unstash(self) -> None:
+            await trio.sleep(1)
+            self.context.unstash_all()  # from now on a waits for this very turn
+
+    a = await world.spawn(Node, name="a")
+    b = await world.spawn(Late, name="b")
+    c = await world.spawn(Node, name="c")
+    waits = a.ask_nowait(asks(b))
+    await trio.sleep(1)
+    back = b.ask_nowait(asks(a))
+    await trio.sleep(2)
+    with trio.move_on_after(1) as scope:
+        await c.ask(asks(a))
+    assert scope.cancelled_caught
+    b.kill()
+    with pytest.raises(ActorFailed):
+        await back
+    with pytest.raises(ActorFailed):
+        await waits
+    await world.settled()
+    world.dead()

@@ -297,3 +297,21 @@ async def test_a_tick_that_lapsed_frees_what_it_never_took(world: World) -> None
         ref.tell_nowait(Note("c"))
     await world.settled()
     assert seen == ["a"]
+
+
+async def test_a_message_that_is_none_may_be_the_oldest(world: World) -> None:
+    """None is a message like any other."""
+
+    class Sleeps(Actor[object]):
+        @handler
+        async def any(self, message: object) -> None:
+            await trio.sleep(10)
+
+    ref = await world.spawn(Sleeps, mailbox=Mailbox(2, "drop_oldest"))
+    ref.tell_nowait("taken")
+    await trio.sleep(1)
+    for message in (None, "a", "b"):
+        ref.tell_nowait(message)
+    assert [one.message for one in world.dead()] == [None]
+    await world.settled()
+    assert world.statistics()["handled"] == 3

@@ -13,11 +13,14 @@ from tests.kit import (
     Get,
     Sleep,
     Worker,
+    open_system,
+    run_main,
     tally,
 )
 from trio_actors import (
     Actor,
     ActorFailed,
+    ActorRef,
     Inbox,
     Pending,
     Reply,
@@ -65,10 +68,10 @@ async def test_a_pending_belongs_to_the_task_that_asked(world: World) -> None:
     assert await pending == 3
 
 
-async def test_a_pending_without_a_task_belongs_to_whoever_awaits_it(
+async def test_a_pending_may_be_asked_between_two_steps(
     world: World,
 ) -> None:
-    """It was asked between two steps, as from an instrument."""
+    """As from an instrument; it belongs to the task that ran last."""
     ref = await world.spawn(Counter)
     asked: list[Pending[int]] = []
 
@@ -237,3 +240,14 @@ async def test_a_function_asks_ahead_within_one_turn(world: World) -> None:
 
     ref = await world.spawn(ahead)
     assert await ref.ask(Get()) == 3
+
+
+def test_an_ask_after_the_end_of_the_run_is_an_answer_too() -> None:
+    """Outside of trio there is no task it could belong to."""
+
+    async def main() -> ActorRef[Any]:
+        async with open_system() as system:
+            return await system.spawn(Counter)
+
+    pending = run_main(main).ask_nowait(Get())
+    assert pending.done()

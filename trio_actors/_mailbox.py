@@ -216,26 +216,19 @@ class Box:
         return self._send
 
     def _drop_oldest(self, item: Any) -> None:
-        """Store *item* instead of the oldest message; signals are never dropped."""
+        """Store *item* instead of the oldest message; signals are never dropped.
+
+        There is one: neither signals nor put-backs take room.
+        """
         assert self._receive is not None
-        victim: Any = None
         if self.front is None:
             self.front = deque()
-        in_channel = self.count - len(self.front)
-        while in_channel and victim is None:
-            in_channel -= 1
-            oldest = self._receive()
-            if isinstance(oldest, Signal):
-                oldest.in_channel = False  # it stays counted as extra, in the front
-                self.front.append(oldest)
-            else:
-                victim = oldest
-        if victim is None:
-            self.owner.refuse(item, "overflow")
-        else:
-            self.count -= 1
-            self._store(item)
-            self.owner.bury(victim, "overflow")
+        while isinstance(oldest := self._receive(), Signal):
+            oldest.in_channel = False  # it stays counted as extra, in the front
+            self.front.append(oldest)
+        self.count -= 1
+        self._store(item)
+        self.owner.bury(oldest, "overflow")
 
     # --- Senders that wait ---
 
