@@ -17,10 +17,10 @@ def test_a_mistake_in_a_cell_leaves_the_block_after_an_ordered_stop(
     """Raised into the nursery it would cancel the siblings in the order of a set."""
     log: list[str] = []
 
-    async def mistake(cell: Cell, failure: object) -> Exit:
+    async def mistake(cell: Cell, failure: BaseException | None) -> Exit | None:
         if cell.name == "broken":
             raise LookupError("ours")
-        return await right(cell, failure)  # type: ignore[arg-type]
+        return await right(cell, failure)
 
     right = Cell._conclude
     monkeypatch.setattr(Cell, "_conclude", mistake)
