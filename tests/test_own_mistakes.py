@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from tests.kit import Counter, Worker, open_system, run_main
-from trio_actors import Actor, Exit, Request, handler
+from tests.kit import Boom, Counter, Worker, open_system, run_main
+from trio_actors import Actor, ActorFailed, Exit, Request, handler
 from trio_actors._cell import Cell
 
 
@@ -30,7 +30,8 @@ def test_a_mistake_in_a_cell_leaves_the_block_after_an_ordered_stop(
             await system.spawn(Worker, log, "a")
             broken = await system.spawn(Counter, name="broken")
             await system.spawn(Worker, log, "b")
-            broken.stop()
+            with pytest.raises(ActorFailed):
+                await broken.ask(Boom())
             await trio.sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:

@@ -104,3 +104,17 @@ async def test_a_wrong_timer_leaves_the_one_of_its_key_alone(world: World) -> No
     await world.spawn(listen)
     await trio.sleep(2)
     assert log == [(1, "good")]
+
+
+async def test_a_timer_may_send_none(world: World) -> None:
+    """None is a message like any other."""
+    got: list[object] = []
+
+    async def takes(inbox: Inbox[None]) -> None:
+        inbox.send_after(1, None)
+        async for message in inbox:
+            got.append(message)
+
+    await world.spawn(takes)
+    await trio.sleep(2)
+    assert got == [None]

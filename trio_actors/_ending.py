@@ -145,8 +145,6 @@ class Ending(Incarnation):
                     self.path,
                     seconds,
                 )
-        except trio.Cancelled:
-            raise
         except Exception as caught:
             error = caught
         except BaseException as caught:
@@ -224,8 +222,8 @@ class Ending(Incarnation):
 
     def _tell_links(self, exit: Exit) -> None:
         for other in self.links or ():
-            if other.links is not None:
-                other.links.pop(self.me, None)
+            assert other.links is not None  # a link has two ends
+            other.links.pop(self.me, None)
             if not exit.is_normal and not self.system._closing:
                 other.fail(death_pact(self.me))
         self.links = None

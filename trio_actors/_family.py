@@ -131,7 +131,7 @@ class Growing:
         context = self.system._fresh_context()
         self._start(lambda: context.run(self._start_in_nursery, cell.run, cell.path))
         if options.heartbeat is not None:
-            self.system._watch_heart(cell)
+            self.system._watch_heart(cell, options.heartbeat)
         if self.changed is not None:
             self.changed()
         return cell
@@ -263,7 +263,7 @@ class Growing:
             cancelled, rest = split_cancelled(error)
             if rest is not None:
                 self.system._fail(rest)
-            if cancelled is not None:
+            if cancelled is not None:  # pragma: no cover  # only if trio tears it down
                 raise cancelled from None
         finally:
             self._tasks.pop(inner, None)

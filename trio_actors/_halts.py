@@ -9,7 +9,7 @@ import trio
 
 from ._errors import DeathPact, RestartLimit
 from ._mailbox import Mailbox
-from ._messages import Exit, Signal, Terminated
+from ._messages import LAPSED, Exit, Signal, Terminated
 from ._policy import Heartbeat, RestartType, Supervision
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class Watch(Signal):
         self.target = target
         self.message = message
 
-    def open(self) -> object | None:
-        """Return the message, None if the watch was taken back."""
+    def open(self) -> object:
+        """Return the message, or LAPSED if the watch was taken back."""
         watching = self.watcher.watching
         if watching is None or watching.get(self.target) is not self:
-            return None
+            return LAPSED
         del watching[self.target]
         if self.message is not None:
             return self.message

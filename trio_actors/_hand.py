@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 EMPTY: Any = object()
 """In hand between two messages; not None, which is a message like any other."""
-LAPSED: Any = object()
-"""In place of a message that needs no handling any more."""
 STASHED: Any = object()
 """In hand when the message in hand was stashed."""
 RING = 16
@@ -210,7 +208,7 @@ class Hand:
             return None
         pending.message = request
         if not to._accept(pending):
-            pending.fail(mailbox_full(to._cell, request))
+            pending.fail(mailbox_full(pending.target, request))
         elif pending.asker is not None and pending.asker.waits_for is pending:
             self._check_moved(pending)
         return pending

@@ -16,9 +16,8 @@ from trio.lowlevel import (
 
 from ._cell import Cell
 from ._context import Context
-from ._hand import LAPSED
 from ._mailbox import BATCH
-from ._messages import Request
+from ._messages import LAPSED, Request
 from ._pending import failed_with
 
 M_co = TypeVar("M_co", covariant=True)

@@ -28,7 +28,7 @@ from trio.lowlevel import (
 
 from ._behavior import Actor, Shape
 from ._halts import VERBS, Halt, Phase, split_cancelled
-from ._hand import EMPTY, NO_FAST, RING
+from ._hand import EMPTY, NO_FAST
 from ._life import Life
 from ._mailbox import Door
 from ._messages import DeadReason
@@ -136,7 +136,7 @@ class Incarnation(Life):
                 self._hook_scope.cancel()
             if self.under is not None:
                 self.under.close(Halt.KILL)
-        elif self.phase != "stopped":
+        else:
             log.warning(
                 "%s did not stop within its %g seconds and is killed%s. Give it a"
                 " larger shutdown, or look for what it waits for.",
@@ -166,8 +166,6 @@ class Incarnation(Life):
             if not self._must_end():
                 self._build()
                 await self._live()
-        except trio.Cancelled:
-            raise
         except Exception as error:
             failure = error
         except BaseException as error:
@@ -210,7 +208,7 @@ class Incarnation(Life):
     def _fatal(self, error: BaseException) -> BaseException:
         """KeyboardInterrupt and its kin: nobody supervises these."""
         cancelled, rest = split_cancelled(error)
-        if rest is None:
+        if rest is None:  # pragma: no cover  # only if trio itself tears the tree down
             raise error
         del cancelled
         self.system._fail(rest)
@@ -252,8 +250,6 @@ class Incarnation(Life):
         self._begin_to_run()
 
     def _begin_to_run(self) -> None:
-        if self.phase == "running":
-            return
         again, resumed = self.was_started, self._resume
         self.was_started = True
         self._resume = False
@@ -332,9 +328,8 @@ class Incarnation(Life):
         take = box.take
         looked_at = self.tracer is not None or self.sabotage is not None
         fast = NO_FAST if looked_at or self.shape is None else self.shape.fast
-        if self._recent is None:
-            self._recent = [None] * RING
         recent = self._recent
+        assert recent is not None  # its start was noted
         done = noted = self._noted
         self.batching = True
         try:

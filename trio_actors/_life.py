@@ -175,7 +175,9 @@ class Life(Turns):
         if self.phase != "running":
             return self.phase == "stopped"
         busy = self.attention and not self.recipe.is_function
-        return not self.box.count and self.current is EMPTY and not busy
+        if busy or self.waits_for is not None:  # a function may ask between messages
+            return False
+        return not self.box.count and self.current is EMPTY
 
     def admits(self) -> bool:
         """Whether the sender of this step may send to it while it drains.

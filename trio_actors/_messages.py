@@ -122,6 +122,10 @@ class Event:
     """Seconds of backoff before a restart."""
 
 
+LAPSED: Any = object()
+"""In place of a message that needs no handling any more."""
+
+
 class Signal:
     """A message from the library itself: a timer's tick, the end of a watched actor."""
 
@@ -131,8 +135,8 @@ class Signal:
         # Whether it lies in the mailbox's channel and so was counted there as extra.
         self.in_channel: bool = False
 
-    def open(self) -> object | None:
-        """Return the message a handler shall see; None if it has lapsed."""
+    def open(self) -> object:
+        """Return the message a handler shall see, or LAPSED."""
         raise NotImplementedError
 
 

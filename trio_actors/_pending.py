@@ -152,6 +152,7 @@ class Call(Generic[R_co]):
             raise
         finally:
             asker.waits_for = None
+            asker.signal()
 
     async def _park(self) -> R_co:
         try:
@@ -393,3 +394,4 @@ def waiting_for(
         yield
     finally:
         asker.waits_for = None
+        asker.signal()

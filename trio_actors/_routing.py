@@ -11,12 +11,15 @@ Rules of this file:
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import logging
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
+import attrs
 import outcome
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
@@ -61,10 +64,28 @@ def key_hash(key: Hashable) -> int:
         return zlib.crc32(key.encode("utf-8", "surrogatepass"))
     if isinstance(key, bytes):
         return zlib.crc32(key)
+    if key is None:
+        return 0  # its own hash is an address before Python 3.12
+    if isinstance(key, enum.Enum):
+        return key_hash((type(key).__name__, key.name))
+    if isinstance(key, frozenset):
+        return sum(map(key_hash, cast("frozenset[Hashable]", key)))
+    parts = _parts(key)
+    return hash(key) if parts is None else hash(tuple(map(key_hash, parts)))
+
+
+def _parts(key: Hashable) -> tuple[Hashable, ...] | None:
+    """Return what a key that is made of others is equal by."""
     if isinstance(key, tuple):
-        parts = cast("tuple[Hashable, ...]", key)
-        return hash(tuple(map(key_hash, parts)))
-    return hash(key)
+        return cast("tuple[Hashable, ...]", key)
+    kind = type(key)
+    if attrs.has(kind):
+        fields = attrs.fields(kind)
+        return tuple(getattr(key, one.name) for one in fields if one.eq)
+    if dataclasses.is_dataclass(key):
+        fields = dataclasses.fields(key)
+        return tuple(getattr(key, one.name) for one in fields if one.compare)
+    return None
 
 
 class Router:
@@ -200,7 +221,7 @@ class RoutedRef(ActorRef[M_contra]):
             waited = True
             if not takes(target._cell):
                 target._cell.box.release(1)  # it is on its way out: choose again
-            elif target._cell.box.put_granted(item):
+            elif target._cell.box.put_granted(item):  # pragma: no branch  # or again
                 return waited
         if not self._keep(item):
             raise self._full(message)

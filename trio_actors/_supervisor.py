@@ -107,8 +107,7 @@ class Family(Restarting):
     def remove(self, cell: Cell) -> None:
         """Free the name of a child that has ended."""
         self.runtime.touch("spawn", self.path, write=False)
-        if self.children.get(cell.name) is cell:
-            del self.children[cell.name]
+        del self.children[cell.name]
         self._windows.pop(cell.name, None)
         self._pauses.pop(cell.name, None)
         if self.changed is not None:

@@ -31,7 +31,7 @@ from ._letters import Letters
 from ._mailbox import Door, Mailbox
 from ._messages import DeadLetter, DeadReason, Event
 from ._pending import CURRENT
-from ._policy import Supervision
+from ._policy import Heartbeat, Supervision
 from ._pools import PoolRef, open_pool
 from ._ref import ActorRef
 from ._registry import Registry, ServiceKey
@@ -259,10 +259,9 @@ class ActorSystem(_Spawner):
         """Make the context of an actor."""
         return Inbox(cell) if cell.recipe.is_function else Context(cell)
 
-    def _watch_heart(self, cell: Cell) -> None:
+    def _watch_heart(self, cell: Cell, heartbeat: Heartbeat) -> None:
         """Check an actor's heartbeat."""
-        if cell.options.heartbeat is not None:
-            watch_heart(cell, cell.options.heartbeat)
+        watch_heart(cell, heartbeat)
 
     def _fresh_context(self) -> contextvars.Context:
         """Return a copy of the system's own context."""
@@ -337,15 +336,14 @@ class ActorSystem(_Spawner):
         late = [
             f"{cell.path} ({cell.doing()})"
             for cell in walk(self._root.in_order())
-            if cell.under is None or cell.handling
+            if cell.under is None or not cell.under.children or cell.handling
         ]
-        if late:
-            log.warning(
-                "the actor system %r did not stop within its %g seconds; killed: %s",
-                self._name,
-                self._shutdown,
-                ", ".join(late[:20]) + " ..." * (len(late) > 20),
-            )
+        log.warning(
+            "the actor system %r did not stop within its %g seconds; killed: %s",
+            self._name,
+            self._shutdown,
+            ", ".join(late[:20]) + " ..." * (len(late) > 20),
+        )
         self._root.close(Halt.KILL)
 
     @enable_ki_protection

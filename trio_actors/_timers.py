@@ -16,7 +16,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from ._errors import show
-from ._messages import Signal
+from ._messages import LAPSED, Signal
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -83,12 +83,12 @@ class Tick(Signal):
         super().__init__()
         self._timer = timer
 
-    def open(self) -> object | None:
-        """Return the timer's message, None if the timer was cancelled meanwhile."""
+    def open(self) -> object:
+        """Return the timer's message, or LAPSED if it was cancelled meanwhile."""
         timer = self._timer
         timer.out = False
         if not timer.alive:
-            return None
+            return LAPSED
         if timer.interval is None and timer._cell.timers is not None:
             del timer._cell.timers[timer.key]
         return timer.message

@@ -28,8 +28,8 @@ from ._errors import (
     show,
     twin,
 )
-from ._hand import EMPTY, LAPSED, STASHED, Batch, Hand
-from ._messages import Carried, Signal, Terminated
+from ._hand import EMPTY, STASHED, Batch, Hand
+from ._messages import LAPSED, Carried, Signal, Terminated
 from ._pending import Call, Reply
 
 
@@ -96,7 +96,7 @@ class Turns(Hand):
         elif isinstance(item, Signal):
             self.box.taken(item)
             message = item = item.open()
-            if message is None:
+            if message is LAPSED:
                 return self._lapse("expired")
         else:
             message = item

@@ -50,9 +50,11 @@ class Watchdog:
                 self._token.run_sync_soon(passed.set)
             except trio.RunFinishedError:
                 return
-            if not self._wait(passed, LIMIT):
-                self._report()
-                self._wait(passed, None)
+            if not self._wait(passed, LIMIT / 2):
+                suspect, _ = self._running()
+                if not self._wait(passed, LIMIT / 2):  # pragma: no branch  # by chance
+                    self._report(suspect)
+                    self._wait(passed, None)
 
     def _wait(self, passed: threading.Event, limit: float | None) -> bool:
         """Wait for the loop, or for our end; False if the limit was reached."""
@@ -63,14 +65,18 @@ class Watchdog:
                 return False
         return True
 
-    def _report(self) -> None:
-        frame: FrameType | None = sys._current_frames().get(self._loop)
-        where = frame
+    def _running(self) -> tuple[Any, FrameType | None]:
+        """Return the actor that runs, if one does, and the innermost frame."""
+        where = frame = sys._current_frames().get(self._loop)
         while frame is not None and frame.f_code is not self._run:
             frame = frame.f_back
-        if frame is None or where is None:
-            return  # whoever it is, it is no actor
-        cell: Any = frame.f_locals["self"]
+        return (None if frame is None else frame.f_locals["self"]), where
+
+    def _report(self, suspect: Any) -> None:
+        cell, where = self._running()
+        # No actor, or many short steps of many: then none of them is to blame.
+        if cell is None or cell is not suspect or where is None:
+            return
         log.warning(
             "%s blocks all others: for %g s it has not come back from %s:%d, in %s()."
             " Use await trio.to_thread.run_sync(...) for what takes long, or"

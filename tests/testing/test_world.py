@@ -431,7 +431,7 @@ async def test_a_function_actor_can_be_crashed(world: World) -> None:
 async def test_sleeps_that_end_at_one_moment_end_in_the_order_in_which_they_began(
     world: World,
 ) -> None:
-    """trio orders them by the addresses of their scopes: no two runs alike."""
+    """Trio orders them by the addresses of their scopes: no two runs alike."""
     order: list[int] = []
 
     async def sleeper(number: int) -> None:

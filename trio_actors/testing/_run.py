@@ -129,6 +129,8 @@ def run(fn: Callable[[World, *Ts], Awaitable[T]], *args: *Ts, seed: int = 0) -> 
     async def main() -> T:
         async with open_world(seed=seed) as world:
             return await fn(world, *args)
-        raise AssertionError("unreachable")  # pragma: no cover
+        raise AssertionError(
+            "the program stopped its own world before its function had returned"
+        )
 
     return run_on_world_clock(main)
