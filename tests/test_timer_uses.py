@@ -83,7 +83,7 @@ async def test_an_unhashable_message_needs_a_key(world: World) -> None:
     async def use(inbox: Inbox[Mutable]) -> None:
         inbox.send_after(1, Mutable([1]), key="k")
         async for message in inbox:
-            got.append(message.items)  # as it comes
+            got.append(message.items)  # noqa: PERF401  # as it comes
 
     got: list[list[int]] = []
     await world.spawn(use)
@@ -113,7 +113,7 @@ async def test_a_timer_may_send_none(world: World) -> None:
     async def takes(inbox: Inbox[None]) -> None:
         inbox.send_after(1, None)
         async for message in inbox:
-            got.append(message)
+            got.append(message)  # noqa: PERF401  # as it comes
 
     await world.spawn(takes)
     await trio.sleep(2)
