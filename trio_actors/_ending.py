@@ -147,7 +147,7 @@ class Ending(Incarnation):
                 )
         except Exception as caught:
             error = caught
-        except BaseException as caught:
+        except BaseException as caught:  # noqa: ASYNC103  # _fatal() raises Cancelled
             error = self._fatal(caught)
         finally:
             self._hook_scope = None

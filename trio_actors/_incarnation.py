@@ -168,7 +168,7 @@ class Incarnation(Life):
                 await self._live()
         except Exception as error:
             failure = error
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # _fatal() raises Cancelled
             failure = self._fatal(error)
         finally:
             self.scope = None
