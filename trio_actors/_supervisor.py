@@ -67,12 +67,17 @@ class Family(Restarting):
             return list(self.children.values())
         return [self.children[name] for name in self.specs if name in self.children]
 
+    def _youngest(self) -> Cell:
+        """Return the child that was started last."""
+        if self.specs is not None:
+            return self.in_order()[-1]
+        return next(reversed(self.children.values()))  # there may be a million
+
     async def _stop_children(self) -> None:
         """Stop in reverse start order (SUP-8); together if dynamic or killed."""
         while self.children:
             together = self.is_dynamic or self.closing is Halt.KILL
-            last = list(reversed(self.in_order()))
-            stopping = last if together else last[:1]
+            stopping = self.in_order()[::-1] if together else [self._youngest()]
             for cell in stopping:
                 cell.request(self.closing)
             for cell in stopping:
