@@ -1,0 +1,39 @@
+"""What every workload of the library checks after its run.
+
+Rules of this file:
+
+* The conservation law: what was accepted is what was handled, or stands in another
+  column of the books. Nothing may be left in a mailbox.
+"""
+
+from collections.abc import Mapping
+
+from trio_actors import ActorSystem
+
+HELD = ("queued", "stashed", "handling")
+
+
+def check_books(system: ActorSystem) -> Mapping[str, int]:
+    """Check the books of a system that has ended; return them.
+
+    Raises:
+        RuntimeError: A message was lost, or counted twice.
+    """
+    books = system.statistics()
+    rest = sum(number for name, number in books.items() if name != "accepted")
+    if books["accepted"] != rest or any(books[name] for name in HELD):
+        raise RuntimeError(f"the books of the system are wrong: {dict(books)}")
+    return books
+
+
+def check(what: str, got: int, expected: int) -> None:
+    """Check that the work was done.
+
+    Raises:
+        RuntimeError: It was not, or was done twice.
+    """
+    if got != expected:
+        raise RuntimeError(
+            f"{what}: {expected} expected, but got {got}. The time that was measured"
+            " means nothing."
+        )
