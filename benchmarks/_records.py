@@ -98,5 +98,6 @@ CONTENDERS = {
         Contender("thespian", "benchmarks.peers.thespian_actors", "thespian"),
         Contender("triotp", "benchmarks.peers.triotp_actors", "triotp"),
         Contender("erlang", "benchmarks.peers.erlang", "erlang-base"),
+        Contender("otp", "benchmarks.peers.otp", "erlang-base"),
     )
 }

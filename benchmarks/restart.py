@@ -39,7 +39,7 @@ WORKLOADS = (
         unit="restart",
         sizes=FULL,
         quick=QUICK,
-        targets={"naive": 5, "erlang": 10},
+        targets={"naive": 5, "otp": 10},
     ),
     Workload(
         name="restart_async",

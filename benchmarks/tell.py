@@ -32,7 +32,7 @@ WORKLOADS = (
         unit="message",
         sizes=FULL,
         quick=QUICK,
-        targets={"naive": 12, "pykka": 5, "asyncio": 1.2, "erlang": 0.25},
+        targets={"naive": 12, "pykka": 5, "asyncio": 1.2, "otp": 0.25},
     ),
     Workload(
         name="tell_await",
