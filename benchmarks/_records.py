@@ -97,6 +97,7 @@ CONTENDERS = {
         Contender("pykka", "benchmarks.peers.pykka_actors", "pykka"),
         Contender("thespian", "benchmarks.peers.thespian_actors", "thespian"),
         Contender("thespian_tcp", "benchmarks.peers.thespian_tcp", "thespian"),
+        Contender("thespian_tcp", "benchmarks.peers.thespian_tcp", "thespian"),
         Contender("triotp", "benchmarks.peers.triotp_actors", "triotp"),
         Contender("otp", "benchmarks.peers.otp", "erlang-base"),
         Contender("erlang", "benchmarks.peers.erlang", "erlang-base"),

@@ -3,9 +3,10 @@
 Rules of this file:
 
 * It reads lines of JSON, ``{"workload": "tell", "sizes": {"messages": 1000}}``, and
-  answers each with one: a sample, ``{"missing": why}`` or ``{"error": what}``.
+  answers each with one: ``{"sample": ..., "version": ...}``, ``{"missing": why}`` or
+  ``{"error": what}``.
 * Nothing else is written to its standard output: what a peer prints goes to stderr.
-* Ctrl-C is for whoever started it, and who ends it by closing its standard input.
+* It ends when its standard input does, or at a Ctrl-C, without a word.
 * The garbage collector keeps its default settings, for all; each run begins clean.
 """
 
@@ -13,10 +14,11 @@ import gc
 import importlib
 import json
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -35,9 +37,7 @@ def load(name: str) -> ModuleType:
     try:
         return importlib.import_module(contender.module)
     except ImportError as error:
-        raise Missing(
-            f"{error}. `nox -s bench` installs {contender.needs} where it can."
-        ) from error
+        raise Missing(f"{error} (`nox -s bench` has {contender.needs})") from error
 
 
 def function(module: ModuleType, workload: str) -> Run:
@@ -66,6 +66,13 @@ def perform(name: str, workload: str, sizes: Mapping[str, int]) -> Sample:
     return run({key: min(size, at_most.get(key, size)) for key, size in sizes.items()})
 
 
+@cache
+def version(name: str) -> str:
+    """Return what a contender says of its version, if it does."""
+    say: Callable[[], str] = getattr(load(name), "version", str)
+    return say()
+
+
 def answer(name: str, order: Mapping[str, Any]) -> dict[str, Any]:
     """Answer one line."""
     try:
@@ -75,14 +82,13 @@ def answer(name: str, order: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}
-    return attrs.asdict(sample)
+    return {"sample": attrs.asdict(sample), "version": version(name)}
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     (name,) = sys.argv[1:]
-    with os.fdopen(os.dup(1), "w") as answers:
+    with suppress(KeyboardInterrupt), os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         for line in sys.stdin:
             answers.write(json.dumps(answer(name, json.loads(line))) + "\n")

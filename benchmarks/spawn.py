@@ -9,9 +9,9 @@ An operation is an actor, started and stopped.
 *idle*: the same number of actors is started, and the growth of the process's resident
 memory is divided by it: ``bytes_untold``. Then each is told one message, and when all
 have handled it the growth is taken again: ``bytes_told``. What the program holds for
-each actor, its ref, counts. Each run has a process of its own, since memory that was
-used before would be used again. The memory is read from ``/proc/self/statm``; where
-that does not exist there are no figures.
+each actor, its ref, counts. Each such run has a process of its own, since memory that
+was used before would be used again. The memory is read from ``/proc/self/statm``;
+where that does not exist there are no figures.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,6 @@ WORKLOADS = (
         sizes=FULL,
         quick=QUICK,
         targets={"naive": 1.3, "pykka": 25},
-        fresh=True,
     ),
     Workload(
         name="spawn_nowait",
@@ -47,7 +46,6 @@ WORKLOADS = (
         quick=QUICK,
         targets={"naive": 2.2, "pykka": 25},
         like="spawn",
-        fresh=True,
     ),
     Workload(
         name="idle",
