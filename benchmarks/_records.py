@@ -99,7 +99,6 @@ CONTENDERS = {
         Contender("thespian_tcp", "benchmarks.peers.thespian_tcp", "thespian"),
         Contender("thespian_tcp", "benchmarks.peers.thespian_tcp", "thespian"),
         Contender("triotp", "benchmarks.peers.triotp_actors", "triotp"),
-        Contender("otp", "benchmarks.peers.otp", "erlang-base"),
         Contender("erlang", "benchmarks.peers.erlang", "erlang-base"),
         Contender("otp", "benchmarks.peers.otp", "erlang-base"),
     )
