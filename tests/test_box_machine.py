@@ -13,7 +13,8 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from trio_actors import Mailbox
-from trio_actors._mailbox import Box, Door, Overflow
+from trio_actors._box import Box
+from trio_actors._mailbox import Door, Overflow
 from trio_actors._messages import DeadReason, Signal
 from trio_actors.testing._run import in_order
 
@@ -196,9 +197,9 @@ class Play:
             while rest and self.box.put(rest[0]):
                 rest.pop(0)
             while rest:
-                room = await self.box.room(len(rest))
-                for _ in range(room):
-                    assert self.box.put_granted(rest.pop(0))
+                room = await self.box.wait_for_room(len(rest))
+                assert self.box.put_granted(rest, room) == room
+                del rest[:room]
         self.scopes = [one for one in self.scopes if one[1] is not scope]
 
     def check(self) -> None:
@@ -208,7 +209,10 @@ class Play:
         assert self.owner.refused == model.refused
         assert len(box.waiting or ()) == len(model.senders)
         has_room = model.is_open and not model.senders and model.room > 0
-        assert (box.count < box.limit) == has_room
+        assert (not box.door and not box.waiting and box._free() > 0) == has_room
+        if len(box.tail) < box.room:
+            assert has_room
+            assert box.room - len(box.tail) <= model.room
 
     def empty(self) -> None:
         while self.box.count:

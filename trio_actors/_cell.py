@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from typing import Any, Literal, cast
 
@@ -18,6 +19,7 @@ from trio.lowlevel import (
     checkpoint,
     current_task,
     enable_ki_protection,
+    wait_task_rescheduled,
 )
 
 from ._ending import Ending
@@ -51,14 +53,55 @@ class Cell(Ending):
 
     @enable_ki_protection
     async def run(self) -> None:
-        """Live: the actor's task."""
-        self.task = self.worker = current_task()
-        CURRENT.set(self)
-        self.context = self.family.make_context(self)
+        """Live: the actor's task.
+
+        All in one coroutine, because a parked actor keeps each of its frames: three
+        frames more are 700 bytes, and 10 % of the time of a ring.
+        """
         exit: Exit | None = None
         try:
+            self.task = self.worker = task = current_task()
+            CURRENT.set(self)
+            self.context = self.family.make_context(self)
+            box, size = self.box, self.runtime.batch
             while exit is None:
-                exit = await self._conclude(await self._incarnation())
+                failure: BaseException | None = None
+                try:
+                    goes_on = self._set_out()
+                    while goes_on:
+                        with self._open_scope():
+                            await self._start() if self.scope else self._begin()
+                            self.left, began = size, time.perf_counter()
+                            while not self.attention or self._look_up():
+                                if box.hand or box.tail:
+                                    work = self._handle()
+                                    if work is not None:
+                                        await work
+                                        box.mark()
+                                        continue
+                                    if self.attention:
+                                        continue
+                                if box.waiting:
+                                    box.grant()
+                                if not self.left:
+                                    # So that nobody is starved for more than a slice.
+                                    taken = time.perf_counter() - began
+                                    size = self.runtime.next_batch(size, taken)
+                                if box.hand or box.tail:
+                                    box.mark()
+                                    await checkpoint()
+                                elif not (self.halt or self._lot) or self._may_rest():
+                                    # Half the time of a ParkingLot.
+                                    box.consumer = task
+                                    await wait_task_rescheduled(box.abort_wait)
+                                self.left, began = size, time.perf_counter()
+                        # What has become asynchronous goes on in a scope.
+                        goes_on = self.scope is None and not self._must_end()
+                except Exception as error:
+                    failure = error
+                except BaseException as error:  # noqa: ASYNC103  # _fatal() raises it
+                    failure = self._fatal(error)
+                exit = await self._conclude(self._leave(failure))
             exit = await self._clean_up(exit)
         except BaseException as error:  # noqa: ASYNC103
             # A mistake of ours, or Cancelled, if trio itself tears the tree down.

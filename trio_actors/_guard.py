@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import attrs
 
+from ._box import Box
 from ._errors import show
-from ._mailbox import Box
 from ._messages import Carried, Terminated
 from ._pending import message_of
 from ._ref import ActorRef
@@ -99,19 +99,26 @@ class GuardedBox(Box):
     """
 
     __slots__ = ()
+    burst = 0
 
-    def put(self, item: Any) -> bool:
+    def put_slow(self, item: Any) -> bool:
         """Wrap the message together with the context variables that travel with it."""
-        return super().put(self._carry(item))
+        return super().put_slow(self._carry(item))
 
-    def put_granted(self, item: Any) -> bool:
-        """Wrap as `put()` does."""
-        try:
-            carried = self._carry(item)
-        except BaseException:
-            self.release(1)
-            raise
-        return super().put_granted(carried)
+    def put_granted(self, items: list[Any], room: int) -> int:
+        """Wrap as `put_slow()` does; what comes before a refused message is put."""
+        carried: list[Any] = []
+        error: BaseException | None = None
+        for item in items[:room]:
+            try:
+                carried.append(self._carry(item))
+            except BaseException as caught:  # noqa: ASYNC103  # raised below
+                error = caught
+                break
+        put = super().put_granted(carried, room)
+        if error is not None:
+            raise error
+        return put
 
     def put_over(self, item: Any) -> None:
         """Wrap as `put()` does."""

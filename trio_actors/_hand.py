@@ -16,9 +16,9 @@ from contextvars import Token
 from typing import TYPE_CHECKING, Any, cast
 
 from ._behavior import Actor, Shape
+from ._box import Box
 from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
-from ._mailbox import Box
 from ._messages import Carried, DeadReason, Signal
 from ._pending import Call, message_of
 from ._ref import ActorRef
@@ -63,6 +63,7 @@ class Hand:
         "expired",
         "failed",
         "handled",
+        "left",
         "owed",
         "owes",
         "path",
@@ -89,6 +90,7 @@ class Hand:
     runtime: Runtime
     system: ActorSystem
     uid: int
+    was_started: bool
 
     def __init__(self) -> None:
         self.task: Task | None = None
@@ -104,6 +106,7 @@ class Hand:
         self.handled = self.failed = self.abandoned = self.expired = self.dead = 0
         self.batching: bool = False  # among plain handlers: `handled` lags behind
         self.attention: bool = False  # the loop has to look up from its messages
+        self.left: int = 0  # how many messages until others must run
         self.busy_since: float = math.inf  # when the turn began, if it may wait
         self.tracer: Feed[object] | None = None
         self.sabotage: BaseException | None = None
@@ -114,16 +117,20 @@ class Hand:
 
     def note(self, what: Any) -> None:
         """Remember an event: a word, or the type of a message (never the message)."""
-        if self._recent is None:
-            self._recent = [None] * RING
-        self._recent[self._noted & (RING - 1)] = what
+        recent = self._recent or self.remember()
+        recent[self._noted & (RING - 1)] = what
         self._noted += 1
+
+    def remember(self) -> list[Any]:
+        """Begin to remember events; an actor that was never told anything need not."""
+        self._recent = [None] * RING
+        if self.was_started:
+            self.note("started")
+        return self._recent
 
     def last_events(self) -> list[str]:
         """Return the last ten events, oldest first."""
-        recent, noted = self._recent, self._noted
-        if recent is None:
-            return []
+        recent, noted = self._recent or self.remember(), self._noted
         last = (recent[n & (RING - 1)] for n in range(max(0, noted - 10), noted))
         return [one if isinstance(one, str) else one.__name__ for one in last]
 

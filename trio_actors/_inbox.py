@@ -14,9 +14,9 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
+from ._box import BATCH
 from ._cell import Cell
 from ._context import Context
-from ._mailbox import BATCH
 from ._messages import LAPSED, Request
 from ._pending import failed_with
 
@@ -70,7 +70,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         while not cell.ends_receiving():
             if box.waiting:
                 box.grant()
-            if not box.count:
+            if not (box.hand or box.tail):
                 await self._sleep()
             elif not self._budget:
                 self._budget = BATCH

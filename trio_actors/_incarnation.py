@@ -14,17 +14,12 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import trio
-from trio.lowlevel import (
-    Task,
-    checkpoint,
-    disable_ki_protection,
-    wait_task_rescheduled,
-)
+from trio.lowlevel import Task, disable_ki_protection
 
 from ._behavior import Actor, Shape
 from ._halts import VERBS, Halt, Phase, split_cancelled
@@ -32,9 +27,12 @@ from ._hand import EMPTY, NO_FAST
 from ._life import Life
 from ._mailbox import Door
 from ._messages import DeadReason
+from ._pending import Call
 from ._timers import cancel_timers
 
 log = logging.getLogger("trio_actors")
+
+NO_SCOPE = nullcontext()
 
 
 class Incarnation(Life):
@@ -55,9 +53,11 @@ class Incarnation(Life):
     halt: Halt
     handled: int
     incarnation: int
+    left: int
     phase: Phase
     previous: Actor[Any] | None
     restarts: int
+    scope: trio.CancelScope | None
     shape: Shape | None
     worker: Task | None
 
@@ -157,35 +157,29 @@ class Incarnation(Life):
 
     # --- Running ---
 
-    async def _incarnation(self) -> BaseException | None:
-        """Start and run once; return what it failed with, if it failed."""
-        failure: BaseException | None = None
-        try:
-            if self.halt is Halt.RESTART and not self._resume:
-                self.halt = Halt.NONE  # this is the new incarnation it asked for
-            if not self._must_end():
-                self._build()
-                await self._live()
-        except Exception as error:
-            failure = error
-        except BaseException as error:  # noqa: ASYNC103  # _fatal() raises Cancelled
-            failure = self._fatal(error)
-        finally:
-            self.scope = None
-            if self.asked is not None:
-                self.abandon_asked()
-        return self._first_of(failure)
+    def _set_out(self) -> bool:
+        """Begin an incarnation; return False if the actor ends before it."""
+        if self.halt is Halt.RESTART and not self._resume:
+            self.halt = Halt.NONE  # this is the new incarnation it asked for
+        if self._must_end():
+            return False
+        self._build()
+        return True
 
-    async def _live(self) -> None:
-        """Start and handle messages; with a cancel scope only if something awaits."""
-        if not (self.recipe.is_function or self._wants_scope):
-            self._begin_to_run()
-            await self._drain()
-            if self._must_end():
-                return
-        with trio.CancelScope() as self.scope:
-            await self._start()
-            await (self._serve() if self.recipe.is_function else self._drain())
+    def _open_scope(self) -> AbstractContextManager[object]:
+        """Make a cancel scope, if something in the incarnation may wait."""
+        self.attention = True
+        if self.recipe.is_function or self._wants_scope:
+            self.scope = trio.CancelScope()
+            return self.scope
+        return NO_SCOPE
+
+    def _leave(self, failure: BaseException | None) -> BaseException | None:
+        """End an incarnation; return what it failed with, if it failed."""
+        self.scope = None
+        if self.asked is not None:
+            self.abandon_asked()
+        return self._first_of(failure)
 
     def _first_of(self, failure: BaseException | None) -> BaseException | None:
         """Return the failure that came first; the others are kept as extras."""
@@ -247,9 +241,11 @@ class Incarnation(Life):
             self.busy_since = math.inf
             if self.asked is not None:
                 self.abandon_asked()
-        self._begin_to_run()
+        self._begin()
+        if self.recipe.is_function:
+            await self._serve()
 
-    def _begin_to_run(self) -> None:
+    def _begin(self) -> None:
         again, resumed = self.was_started, self._resume
         self.was_started = True
         self._resume = False
@@ -290,75 +286,68 @@ class Incarnation(Life):
             return not self.box.count and self.under is None
         return self.halt is not Halt.NONE
 
-    async def _drain(self) -> None:
-        """Handle messages, until something ends the incarnation."""
-        box, runtime = self.box, self.runtime
-        size = runtime.batch
-        while True:
-            self.attention = False
-            if self._must_end() or (self._wants_scope and self.scope is None):
-                return
-            if box.count:
-                box.mark()
-                began = time.perf_counter()
-                if await self._handle(size):
-                    # So that nobody is starved for more than the budget again.
-                    size = runtime.next_batch(size, time.perf_counter() - began)
-                if self.attention:
-                    continue
-            if box.waiting:
-                box.grant()
-            if box.count:
-                await checkpoint()
-            elif self.halt is not Halt.DRAIN or not self._must_end():
-                if self._lot is not None:
-                    self.signal()  # somebody may wait until we are idle
-                # Own park and wake: half the time of a ParkingLot's on a ring.
-                box.consumer = self.task
-                await wait_task_rescheduled(box.abort_wait)
+    def _look_up(self) -> bool:
+        """Look up from the messages; return whether there will be another one."""
+        self.attention = False
+        if self.recipe.is_function or self._must_end():
+            return False
+        return self.scope is not None or not self._wants_scope
 
-    async def _handle(self, budget: int) -> bool:
-        """Handle a batch of messages; return whether it took all of *budget*.
+    def _may_rest(self) -> bool:
+        """Return whether the actor may sleep now that no message waits."""
+        self.signal()  # somebody may wait until we are idle
+        self.attention = self._must_end()
+        return not self.attention
 
-        Told messages for plain handlers are handled right here. `done` is written
+    def _handle(self) -> Awaitable[None] | None:
+        """Handle a batch of messages; return what must be awaited before it goes on.
+
+        Messages for plain handlers are handled right here. What is counted is written
         back once per batch (per message it cost 4 % of a tell), and before anybody
         else can run.
         """
         box, behavior = self.box, self.behavior
-        take = box.take
+        hand = box.hand
         looked_at = self.tracer is not None or self.sabotage is not None
         fast = NO_FAST if looked_at or self.shape is None else self.shape.fast
-        recent = self._recent
-        assert recent is not None  # its start was noted
-        done = noted = self._noted
+        recent, at = self._recent or self.remember(), self._noted
+        left, done = self.left, 0
         self.batching = True
         try:
-            while box.count and budget and not self.attention:
-                budget -= 1
-                item = self.current = take()
+            while left and not self.attention:
+                if not hand:
+                    hand = box.refill()
+                    if not hand:
+                        break
+                left -= 1
+                item = self.current = hand.pop()
                 kind = type(item)
                 call = fast.get(kind)
                 if call is not None:
-                    recent[done & 15] = kind
+                    recent[at & 15] = kind
+                    at += 1
                     call(behavior, item)
                     done += 1
+                elif isinstance(item, Call) and item.is_quick(fast):
+                    recent[at & 15] = kind = type(item.message)
+                    at += 1
+                    done += self.answer_now(item, fast[kind])
                 else:
-                    self.handled += done - noted
-                    noted = self._noted = done
+                    self.handled, done = self.handled + done, 0
+                    self._noted = at
                     self.batching = False
                     work = self.begin(item)
+                    at, hand = self._noted, box.hand
                     if work is not None:
-                        await work
-                        box.mark()
-                    done = noted = self._noted
+                        return work
                     self.batching = True
             self.current = EMPTY
         finally:
-            self.handled += done - noted
-            if self.batching:  # a plain one that failed is noted, though not handled
-                self._noted = done + (self.current is not EMPTY)
+            self.handled += done
+            self._noted = max(at, self._noted)
+            self.left = left
             self.batching = False
-        return not budget
+        return None
 
 
 @disable_ki_protection

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import trio
     from trio.lowlevel import Task
 
+    from ._box import Box
     from ._cell import Cell
-    from ._mailbox import Box
     from ._runtime import Alarm, Runtime
     from ._supervisor import Family
     from ._system import ActorSystem
@@ -259,7 +259,8 @@ class Life(Turns):
         self, kind: EventKind, error: BaseException | None = None, delay: float = 0.0
     ) -> None:
         """Tell the event stream, and remember it for a crash report."""
-        self.note(kind)
+        if kind != "started":  # it goes without saying: see remember()
+            self.note(kind)
         if self.system._event_feed:
             self.system._event_feed.emit(Event(kind, self.ref, error, delay))
 

@@ -11,7 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import (
@@ -80,6 +80,10 @@ class Call(Generic[R_co]):
         self._outcome: outcome.Outcome[R_co] | None = None
         self._task: Task | None = None  # the asker, while it is parked here
         self._owner: Task | None = None
+
+    def is_quick(self, handlers: Container[type]) -> bool:
+        """Whether one of *handlers* takes it, and somebody waits for the answer."""
+        return type(self.message) in handlers and not self.abandoned
 
     def done(self) -> bool:
         """Whether the answer, or an error, is there."""

@@ -221,7 +221,9 @@ class RoutedRef(ActorRef[M_contra]):
             waited = True
             if not takes(target._cell):
                 target._cell.box.release(1)  # it is on its way out: choose again
-            elif target._cell.box.put_granted(item):  # pragma: no branch  # or again
+            elif target._cell.box.put_granted(
+                [item], 1
+            ):  # pragma: no branch  # or again
                 return waited
         if not self._keep(item):
             raise self._full(message)

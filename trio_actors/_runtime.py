@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._mailbox import BATCH, Box
+from ._box import BATCH, Box
 
 Resource: TypeAlias = Literal[
     "turn", "life", "room", "watch", "sup", "name", "key", "spawn", "clock", "rng"

@@ -10,7 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -66,6 +66,21 @@ class Turns(Hand):
         if info.batch > 1:
             return self._batch(info, message)
         return self._call(info, message)
+
+    def answer_now(self, request: Call[Any], handle: Callable[[Any, Any], Any]) -> int:
+        """Call a plain handler and answer; return how many were handled well."""
+        request.held = False
+        self.owes = request
+        try:
+            value = handle(self.behavior, request.message)
+        except Exception as error:
+            if not self._passed_on(error):
+                raise
+            return 0
+        if self.owes is request:
+            self.owes = None
+            self._give(request, value)
+        return 1
 
     def _call(self, info: Handler, argument: Any) -> Awaitable[None] | None:
         """Call a handler; return what must be awaited, if it is async."""
