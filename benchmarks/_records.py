@@ -97,7 +97,6 @@ CONTENDERS = {
         Contender("pykka", "benchmarks.peers.pykka_actors", "pykka"),
         Contender("thespian", "benchmarks.peers.thespian_actors", "thespian"),
         Contender("thespian_tcp", "benchmarks.peers.thespian_tcp", "thespian"),
-        Contender("thespian_tcp", "benchmarks.peers.thespian_tcp", "thespian"),
         Contender("triotp", "benchmarks.peers.triotp_actors", "triotp"),
         Contender("erlang", "benchmarks.peers.erlang", "erlang-base"),
         Contender("otp", "benchmarks.peers.otp", "erlang-base"),
