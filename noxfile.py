@@ -148,6 +148,18 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure everything beside plain Trio and its peers; bring the README up to date.
+
+    ``nox -s bench -- --quick`` measures less, and only shows it. Erlang is measured
+    where ``erl`` is installed.
+    """
+    install(session, "bench")
+    session.install("--no-deps", "triotp==0.2.1")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--publish"]))
+
+
+@nox.session(default=False)
 def record_otp(session: nox.Session) -> None:
     """Record again what OTP's own supervisor does (needs ``erl``: erlang-base)."""
     if shutil.which("erl") is None:

@@ -16,6 +16,7 @@ import trio
 from rich.console import Console
 
 from ._compare import Comparison, Workers, turns
+from ._publish import FIGURES, publish
 from ._report import ProgressBar, show
 from ._results import Results, chosen, load, opponents, save
 
@@ -44,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw it (needs matplotlib)"
+    )
+    made.add_argument(
+        "--publish", action="store_true", help="bring figures and README up to date"
     )
     made.add_argument(
         "--load", type=Path, metavar="FILE", help="measure nothing: show this file"
@@ -93,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         opponents(_names(options.against))
     except ValueError as error:
         parser().error(str(error))
+    if options.publish:
+        options.json, options.picture = FIGURES, None
     if options.load:
         results, status = load(options.load), 0
     else:
@@ -102,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from ._picture import draw  # noqa: PLC0415 (nobody else needs matplotlib)
 
         draw(results, options.picture)
+    if options.publish and results.complete and not results.quick:
+        publish()
     return status
 
 

@@ -1,4 +1,4 @@
-"""What a person sees: the progress bar, the table, the verdict.
+"""What a person sees: the progress bar, the table, the verdict, the bars.
 
 Rules of this file:
 
@@ -9,8 +9,9 @@ Rules of this file:
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+import attrs
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -63,6 +64,48 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
     def after(self, turns: int) -> None:
         """Show what is done."""
         self._bar.advance(self._task, turns)
+
+
+@attrs.frozen
+class Bar:
+    """One contender in one panel of the picture."""
+
+    label: str
+    ratio: float
+    kind: Literal["ours", "another way", "theirs"]
+
+
+def show_ratio(ratio: float) -> str:
+    """Return it with as many digits as mean something."""
+    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def bars(results: Results, base: Workload) -> list[Bar]:
+    """Return the bars of one panel: trio_actors, its other ways, and its peers."""
+    found: list[Bar] = []
+    for workload, contender in results.rows():
+        speed = results.speed(workload, contender)
+        if workload.base != base.name or contender == PLAIN or speed is None:
+            continue
+        if contender != OURS:
+            found.append(Bar(contender, speed, "theirs"))
+        elif workload.like:
+            way = workload.title.partition(" ")[2]
+            found.append(Bar(f"{OURS}: {way}", speed, "another way"))
+        else:
+            found.append(Bar(OURS, speed, "ours"))
+    order = ("ours", "another way", "theirs")
+    return sorted(found, key=lambda bar: order.index(bar.kind))
+
+
+def panels(results: Results) -> list[tuple[str, list[Bar]]]:
+    """Return the panels of the picture: a title, and what is compared."""
+    return [
+        (workload.title, found)
+        for workload in results.measured()
+        if not workload.like and not workload.limits
+        if (found := bars(results, workload))
+    ]
 
 
 def show_verdict(verdict: Verdict) -> str:
@@ -167,5 +210,5 @@ def summary(results: Results) -> str:
 def show(results: Results, console: Console) -> None:
     """Print the table and the verdict."""
     console.print(table(results))
-    console.print(LEGEND.format(results.repeat), highlight=False)
-    console.print(summary(results), highlight=False)
+    console.print(LEGEND.format(results.repeat), highlight=False, soft_wrap=True)
+    console.print(summary(results), highlight=False, soft_wrap=True)

@@ -186,9 +186,9 @@ def _workload_to_json(results: Results, workload: Workload) -> dict[str, Any]:
         "unit": workload.unit,
         "sizes": dict(workload.quick if results.quick else workload.sizes),
         "contenders": {
-            contender: _cell_to_json(cell)
-            for (name, contender), cell in results.cells.items()
-            if name == workload.name
+            contender: _cell_to_json(results.cell(workload.name, contender))
+            for row, contender in results.rows()
+            if row is workload
         },
         "targets": [
             attrs.asdict(verdict, filter=lambda field, _: field.name != "workload")

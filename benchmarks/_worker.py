@@ -17,7 +17,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -85,14 +84,22 @@ def answer(name: str, order: Mapping[str, Any]) -> dict[str, Any]:
     return {"sample": attrs.asdict(sample), "version": version(name)}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    (name,) = sys.argv[1:]
-    with suppress(KeyboardInterrupt), os.fdopen(os.dup(1), "w") as answers:
+def serve(name: str) -> None:
+    """Answer line by line, until standard input ends."""
+    with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         for line in sys.stdin:
             answers.write(json.dumps(answer(name, json.loads(line))) + "\n")
             answers.flush()
+
+
+def main() -> None:
+    """Serve; end quietly at a Ctrl-C, which Trio may raise in a group."""
+    (name,) = sys.argv[1:]
+    try:
+        serve(name)
+    except* KeyboardInterrupt:
+        pass
 
 
 if __name__ == "__main__":
