@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks._records import Missing, Sample
 
 HERE = Path(__file__).parent
-SECONDS = 120  # after that a run is given up
+SECONDS = 100  # after that a run is given up
 
 VERSION = """
 File = filename:join([code:root_dir(), "releases",
