@@ -20,7 +20,8 @@ from ._publish import FIGURES, publish
 from ._report import ProgressBar, show
 from ._results import Results, chosen, load, opponents, save
 
-QUICK_BUDGET = 0.5
+QUICK_BUDGET = 0.25
+WIDTH = 110  # of a table that goes into a file
 INTERRUPTED = 130
 
 
@@ -103,12 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results, status = load(options.load), 0
     else:
         results, status = _measure(options, Console(stderr=True))
-    show(results, Console())
+    show(results, Console(width=None if sys.stdout.isatty() else WIDTH))
     if options.picture:
         from ._picture import draw  # noqa: PLC0415 (nobody else needs matplotlib)
 
         draw(results, options.picture)
-    if options.publish and results.complete and not results.quick:
+    if options.publish and results.complete:
         publish()
     return status
 

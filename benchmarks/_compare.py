@@ -170,8 +170,9 @@ class Comparison:
     save: Callable[[], None]
     watcher: Watcher
     budget: float = math.inf
-    """Seconds after which a peer is not asked again. The two that every row needs are
-    asked as often as was wanted."""
+    """Seconds after which nobody is asked again, except for the two that every row
+    needs: they are asked as often as was wanted, unless it is their memory that is
+    measured, which is the same each time."""
     _spent: dict[str, float] = attrs.field(factory=dict[str, float], init=False)
 
     async def run(self, groups: Sequence[Sequence[Turn]]) -> None:
@@ -203,4 +204,5 @@ class Comparison:
         self._spent[contender] = spent
         good = note(self.results, turn, reply)
         self.save()
-        return good and (contender in {OURS, PLAIN} or spent < self.budget)
+        needed = contender in {OURS, PLAIN} and not workload.fresh
+        return good and (needed or spent < self.budget)

@@ -187,7 +187,7 @@ def table(results: Results) -> Table:
 
 
 LEGEND = """\
-us each: microseconds per operation, CPU time (w: wall time), the median of {} runs
+us each: microseconds per operation, CPU time (w: wall time), the median of {} runs{}
 x naive: how many times as fast as plain Trio (for bytes: as light)
 ours x:  how many times as fast trio_actors is as this contender"""
 
@@ -210,5 +210,7 @@ def summary(results: Results) -> str:
 def show(results: Results, console: Console) -> None:
     """Print the table and the verdict."""
     console.print(table(results))
-    console.print(LEGEND.format(results.repeat), highlight=False, soft_wrap=True)
+    fewer = ", of slow peers fewer" if results.quick else ""
+    legend = LEGEND.format(results.repeat, fewer)
+    console.print(legend, highlight=False, soft_wrap=True)
     console.print(summary(results), highlight=False, soft_wrap=True)

@@ -26,7 +26,7 @@ WORKLOADS = (
         title="W2 ask",
         unit="ask",
         sizes={"asks": 20_000},
-        quick={"asks": 3_000},
+        quick={"asks": 1_500},
         targets={"naive": 2, "pykka": 3, "asyncio": 0.8},
     ),
 )

@@ -23,7 +23,7 @@ WORKLOADS = (
         title="W3 concurrent asks",
         unit="ask",
         sizes={"clients": 1000, "each": 100},
-        quick={"clients": 200, "each": 20},
+        quick={"clients": 100, "each": 20},
         targets={"naive": 6, "pykka": 8, "asyncio": 0.9},
     ),
 )

@@ -26,7 +26,7 @@ WORKLOADS = (
         title="big (all to all)",
         unit="message",
         sizes={"actors": 300, "pings": 299},
-        quick={"actors": 60, "pings": 59},
+        quick={"actors": 40, "pings": 39},
     ),
 )
 

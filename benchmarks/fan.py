@@ -26,7 +26,7 @@ WORKLOADS = (
         title="W6 fan-out, fan-in",
         unit="message",
         sizes={"workers": 1000, "rounds": 100},
-        quick={"workers": 100, "rounds": 30},
+        quick={"workers": 100, "rounds": 15},
         targets={"naive": 4, "pykka": 15},
     ),
 )

@@ -20,7 +20,7 @@ WORKLOADS = (
         title="ping-pong",
         unit="message",
         sizes={"rounds": 25_000},
-        quick={"rounds": 2_500},
+        quick={"rounds": 1_000},
     ),
 )
 

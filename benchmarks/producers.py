@@ -25,7 +25,7 @@ WORKLOADS = (
         title="W8 many producers",
         unit="message",
         sizes={"producers": 100, "each": 2000, "capacity": 100},
-        quick={"producers": 50, "each": 200, "capacity": 100},
+        quick={"producers": 50, "each": 100, "capacity": 100},
         targets={"naive": 8, "asyncio": 2},
     ),
 )

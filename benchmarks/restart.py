@@ -30,7 +30,7 @@ from ._books import check, check_books, without_log
 from ._records import Sample, Workload
 
 FULL = {"crashes": 10_000}
-QUICK = {"crashes": 1_000}
+QUICK = {"crashes": 500}
 
 WORKLOADS = (
     Workload(

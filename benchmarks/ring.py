@@ -24,7 +24,7 @@ WORKLOADS = (
         title="W5 ring",
         unit="hop",
         sizes={"actors": 1000, "laps": 100},
-        quick={"actors": 100, "laps": 50},
+        quick={"actors": 100, "laps": 30},
         targets={"naive": 1.8, "pykka": 5},
     ),
 )

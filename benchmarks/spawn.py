@@ -27,7 +27,7 @@ from ._memory import Growth
 from ._records import Sample, Workload
 
 FULL = {"actors": 20_000}
-QUICK = {"actors": 2_000}
+QUICK = {"actors": 1_000}
 
 WORKLOADS = (
     Workload(
@@ -52,7 +52,7 @@ WORKLOADS = (
         title="W4 bytes per idle actor",
         unit="actor",
         sizes=FULL,
-        quick={"actors": 5_000},
+        quick={"actors": 2_000},
         limits={"bytes_untold": 2800, "bytes_told": 4700},
         fresh=True,
     ),

@@ -26,7 +26,7 @@ WORKLOADS = (
         title="crash storm",
         unit="restart",
         sizes={"workers": 100, "crashes": 100},
-        quick={"workers": 20, "crashes": 25},
+        quick={"workers": 20, "crashes": 15},
     ),
 )
 
