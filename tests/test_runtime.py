@@ -138,11 +138,6 @@ def test_without_a_seed_each_run_has_another() -> None:
     assert Runtime(None).seed != Runtime(None).seed
 
 
-def test_ids_never_repeat() -> None:
-    runtime = Runtime(0)
-    assert len({runtime.next_id() for _ in range(100)}) == 100
-
-
 # --- The budget of a batch --------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from ._messages import Exit
 from ._policy import Supervision
 
 if TYPE_CHECKING:
+    from ._cell import Cell
     from ._context import Context
     from ._inbox import Inbox
 
@@ -54,6 +55,7 @@ class Actor(Generic[M_contra]):
     """Its mailbox."""
 
     __handlers__: ClassVar[dict[type, Handler]] = {}
+    _actor_cell: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -66,13 +68,13 @@ class Actor(Generic[M_contra]):
         Raises:
             RuntimeError: The actor was made by hand, as in a test of its methods.
         """
-        context = self.__dict__.get("_context") or _building
-        if context is None:
+        cell = self._actor_cell or _building
+        if cell is None:
             raise RuntimeError(
                 f"this {type(self).__name__} has no context, because it was made by"
                 " hand. Start it with spawn(), or give it to become()."
             )
-        return cast("Context[M_contra]", context)
+        return cast("Context[M_contra]", cell.context)
 
     def become(self, behavior: Actor[M_contra]) -> None:
         """Let the handlers of *behavior* handle the next messages (Akka's become).
@@ -128,9 +130,9 @@ class Actor(Generic[M_contra]):
         )
 
 
-# The context of the actor that is being built in this very step. Building is plain
-# code, so that nobody else can see it; __init__ of the class needs it before there is
-# an instance that could be given it.
+# The actor that is being built in this very step. Building is plain code, so that
+# nobody else can see it; __init__ of the class needs its context before there is an
+# instance that could be given it.
 _building: Any = None
 
 
@@ -186,7 +188,7 @@ def shape_of(cls: type[Actor[Any]]) -> Shape:
 class Recipe:
     """How to make the behaviour of an actor, again and again."""
 
-    __slots__ = ("_make", "args", "is_function", "label")
+    __slots__ = ("_label", "_make", "args", "is_function")
 
     def __init__(
         self, actor: Callable[..., Any], args: tuple[Any, ...], *, label: str = ""
@@ -194,7 +196,12 @@ class Recipe:
         self._make = actor
         self.args: tuple[Any, ...] = args
         self.is_function: bool = _is_function_actor(actor, args)
-        self.label: str = label or _label(actor)
+        self._label = label
+
+    @property
+    def label(self) -> str:
+        """What an actor is called that was given no name."""
+        return self._label or _label(self._make)
 
     @property
     def cls(self) -> type[Actor[Any]] | None:
@@ -202,10 +209,10 @@ class Recipe:
         make = self._make
         return make if isinstance(make, type) else None
 
-    def build(self, context: Context[Any]) -> Actor[Any]:
+    def build(self, cell: Cell) -> Actor[Any]:
         """Make an instance that has its context from ``__init__`` on."""
         global _building  # noqa: PLW0603  # __init__ has no parameter for it
-        before, _building = _building, context
+        before, _building = _building, cell
         try:
             instance = self._make(*self.args)
         finally:
@@ -219,7 +226,7 @@ class Recipe:
                 " function that takes an Inbox first."
             )
         made: Actor[Any] = instance
-        give_context(made, context)
+        give_cell(made, cell)
         return made
 
     def run(self, inbox: Inbox[Any]) -> Awaitable[None]:
@@ -227,9 +234,10 @@ class Recipe:
         return cast("Awaitable[None]", self._make(inbox, *self.args))
 
 
-def give_context(instance: Actor[Any], context: Context[Any]) -> None:
-    """Let *instance* act as the actor of *context*."""
-    instance.__dict__["_context"] = context
+def give_cell(instance: Actor[Any], cell: Cell) -> None:
+    """Let *instance* act as the actor of *cell*."""
+    # Past a frozen class, and without the dict that asking for __dict__ makes.
+    object.__setattr__(instance, "_actor_cell", cell)
 
 
 def _is_function_actor(actor: Callable[..., Any], args: tuple[Any, ...]) -> bool:

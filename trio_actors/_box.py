@@ -20,8 +20,8 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeAlias
 
 import trio
 from trio.lowlevel import (
@@ -42,6 +42,10 @@ BURST = 16
 """How much room one waiting sender is given at a time: W8 is 3 times as fast."""
 
 
+_Channel: TypeAlias = tuple[
+    trio.MemorySendChannel[list[Any]], trio.MemoryReceiveChannel[list[Any]]
+]
+
 NOTHING: Any = ()
 """The bursts of a mailbox that was never used; it is never filled."""
 
@@ -54,19 +58,16 @@ class Box:
 
     __slots__ = (
         "_before",
-        "_receive",
-        "_reserved",
-        "_send",
-        "_signals",
+        "_channel",
+        "_extra",
         "_taken",
         "between",
-        "capacity",
         "consumer",
         "door",
         "hand",
         "high_water",
         "limit",
-        "overflow",
+        "mailbox",
         "owner",
         "refusal",
         "room",
@@ -76,9 +77,8 @@ class Box:
 
     def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
         self.owner: Owner = owner
-        self.capacity: float = mailbox.capacity
+        self.mailbox: Mailbox = mailbox
         self.limit: float = mailbox.capacity  # what is stored at most, put-backs apart
-        self.overflow: Overflow = mailbox.overflow
         self.door: Door = Door.OPEN
         self.refusal: DeadReason = "stopped"
         self.high_water: int = 0
@@ -92,14 +92,22 @@ class Box:
         self.waiting: dict[Waiter, None] | None = None
         self._before = 0  # how long the hand was before something was put back
         self._taken = 0  # how many have come into the hand from the tail
-        self._reserved = 0  # room that was granted and is not used yet
-        self._signals = 0  # stored signals: not against the capacity
-        self._send: Callable[[list[Any]], None] | None = None
-        self._receive: Callable[[], list[Any]] | None = None
+        self._extra = 0  # stored signals, which take no room, less the room granted
+        self._channel: _Channel | None = None
+
+    @property
+    def capacity(self) -> float:
+        """How many messages wait at most."""
+        return self.mailbox.capacity
+
+    @property
+    def overflow(self) -> Overflow:
+        """What happens to a message for which there is no room."""
+        return self.mailbox.overflow
 
     def configure(self, mailbox: Mailbox) -> None:
         """Take the capacity and overflow of *mailbox* from now on."""
-        self.capacity, self.overflow = mailbox.capacity, mailbox.overflow
+        self.mailbox = mailbox
         self._set_limit()
 
     @property
@@ -164,7 +172,7 @@ class Box:
         """Store a signal in its place in the queue, whatever room there is."""
         if self.door is not Door.CLOSED:
             signal.in_channel = True
-            self._signals += 1
+            self._extra += 1
             self._set_limit()
             self._store(signal)
 
@@ -177,8 +185,7 @@ class Box:
 
     def _store(self, item: Any) -> None:
         if len(self.tail) >= BATCH:
-            send = self._send or self._open()
-            send(self.tail)
+            self._open()[0].send_nowait(self.tail)
             self.between += len(self.tail)
             self.tail = [item]
         elif self.tail is NOTHING:
@@ -188,10 +195,10 @@ class Box:
         self._set_room()
         self.wake()
 
-    def _open(self) -> Callable[[list[Any]], None]:
-        send, receive = trio.open_memory_channel[list[Any]](math.inf)
-        self._send, self._receive = send.send_nowait, receive.receive_nowait
-        return self._send
+    def _open(self) -> _Channel:
+        if self._channel is None:
+            self._channel = trio.open_memory_channel[list[Any]](math.inf)
+        return self._channel
 
     def _drop_oldest(self) -> None:
         """Let the oldest message go; signals and put-backs are never dropped.
@@ -234,7 +241,7 @@ class Box:
         They must then be put by `put_granted()` in the same step.
         """
         if self.door is Door.CLOSED:  # what is put in is refused: that needs no room
-            self._reserved += wants
+            self._extra -= wants
             return wants
         waiter = Waiter(current_task(), wants)
         if self.waiting is None:
@@ -257,7 +264,7 @@ class Box:
 
         It may be fewer if `shut()` woke the sender without any room.
         """
-        self._reserved -= room
+        self._extra += room
         put = 0
         for item in items[:room]:
             if self.door and (self.door is Door.CLOSED or not self.owner.admits()):
@@ -275,7 +282,7 @@ class Box:
 
     def release(self, room: int) -> None:
         """Give up granted room."""
-        self._reserved -= room
+        self._extra += room
         self.grant()
 
     def holds_up(self, task: Task) -> bool:
@@ -295,21 +302,20 @@ class Box:
         assert self.waiting is not None
         del self.waiting[waiter]
         waiter.got = room
-        self._reserved += room
+        self._extra -= room
         reschedule(waiter.task)
         return room
 
     def _free(self) -> float:
         put_back = max(0, len(self.hand) - self._before)
-        extra = self._signals + put_back - self._reserved
-        return self.capacity + extra - self.count
+        return self.mailbox.capacity + self._extra + put_back - self.count
 
     def _set_limit(self) -> None:
         """Set how much is stored at most, if nothing was put back."""
         if self.door or self.waiting:
             self.limit = 0
         else:
-            self.limit = self.capacity + self._signals - self._reserved
+            self.limit = self.mailbox.capacity + self._extra
         self._set_room()
 
     def _set_room(self) -> None:
@@ -326,8 +332,7 @@ class Box:
         if hand or not self.tail:
             return hand
         if self.between:
-            assert self._receive is not None
-            hand = self._receive()
+            hand = self._open()[1].receive_nowait()
             self.between -= len(hand)
         else:
             hand = self.tail
@@ -351,7 +356,7 @@ class Box:
         """Note that a signal was taken: it no longer widens the limit."""
         if signal.in_channel:
             signal.in_channel = False
-            self._signals -= 1
+            self._extra -= 1
             self._set_limit()
 
     def put_back(self, items: Iterable[Any]) -> None:

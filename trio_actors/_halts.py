@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
+import attrs
 import trio
 
 from ._errors import DeathPact, RestartLimit
@@ -64,33 +65,20 @@ class Watch(Signal):
         return Terminated(self.target.ref, cast("Exit", self.target.exit))
 
 
+@attrs.frozen
 class Options:
     """The options of a spawn, with their defaults."""
 
-    __slots__ = (
-        "heartbeat",
-        "mailbox",
-        "restart",
-        "shutdown",
-        "significant",
-        "supervision",
-    )
+    restart: RestartType = "transient"
+    shutdown: float = 5.0
+    supervision: Supervision | None = None
+    mailbox: Mailbox | None = None
+    heartbeat: Heartbeat | None = None
+    significant: bool = False
 
-    def __init__(
-        self,
-        restart: RestartType = "transient",
-        shutdown: float = 5.0,
-        supervision: Supervision | None = None,
-        mailbox: Mailbox | None = None,
-        heartbeat: Heartbeat | None = None,
-        significant: bool = False,
-    ) -> None:
-        self.restart: RestartType = restart
-        self.shutdown: float = shutdown
-        self.supervision: Supervision | None = supervision
-        self.mailbox: Mailbox | None = mailbox
-        self.heartbeat: Heartbeat | None = heartbeat
-        self.significant: bool = significant
+
+DEFAULT_OPTIONS = Options()
+"""One for all: an actor without options of its own is 80 bytes smaller."""
 
 
 def failed_exit(failure: BaseException, detail: str) -> Exit:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -46,7 +47,7 @@ class Incarnation(Life):
     became: list[Actor[Any]] | None
     behavior: Actor[Any] | None
     busy_since: float
-    context: Any
+    _context: Any
     current: Any
     detail: str
     first_failure: BaseException | None
@@ -59,6 +60,7 @@ class Incarnation(Life):
     restarts: int
     scope: trio.CancelScope | None
     shape: Shape | None
+    size: int
     worker: Task | None
 
     # --- Asked from outside ---
@@ -157,8 +159,10 @@ class Incarnation(Life):
 
     # --- Running ---
 
-    def _set_out(self) -> bool:
-        """Begin an incarnation; return False if the actor ends before it."""
+    def _sets_out(self) -> bool:
+        """Begin an incarnation, or go on with it in a scope; False if it ends."""
+        if self.phase == "running":  # what has become asynchronous needs a scope
+            return self.scope is None and not self._must_end()
         if self.halt is Halt.RESTART and not self._resume:
             self.halt = Halt.NONE  # this is the new incarnation it asked for
         if self._must_end():
@@ -169,6 +173,7 @@ class Incarnation(Life):
     def _open_scope(self) -> AbstractContextManager[object]:
         """Make a cancel scope, if something in the incarnation may wait."""
         self.attention = True
+        self._begin_batch()
         if self.recipe.is_function or self._wants_scope:
             self.scope = trio.CancelScope()
             return self.scope
@@ -218,11 +223,12 @@ class Incarnation(Life):
         self.phase = "restarting" if self.was_started else "starting"
         if self._resume:
             return
-        self.between = False
         self.incarnation += 1
-        self.behavior = self.shape = self.instance = self.became = None
+        self.behavior = self.shape = self.instance = None
+        if self.incarnation > 1:
+            self.between, self.became = False, None
         if not self.recipe.is_function:
-            instance = self.recipe.build(self.context)
+            instance = self.recipe.build(self.me)
             self.instance = instance
             self.use(instance)
             if self.recipe.cls is None and self.options.mailbox is None:
@@ -248,7 +254,6 @@ class Incarnation(Life):
     def _begin(self) -> None:
         again, resumed = self.was_started, self._resume
         self.was_started = True
-        self._resume = False
         self.enter("running")
         if resumed:
             self.announce("resumed", self.first_failure)
@@ -259,12 +264,14 @@ class Incarnation(Life):
             self.announce("started")
         if again and not resumed:
             self.family.restarted(self.me)
-        self.first_failure = self.previous = self.extras = None
+        if again or self.incarnation > 1:
+            self._resume = False
+            self.first_failure = self.previous = self.extras = None
 
     async def _serve(self) -> None:
         """Run the function of a function actor."""
         self.busy_since = self.runtime.now()
-        inbox = self.context = self.family.make_context(self.me)
+        inbox = self._context = self.family.make_context(self.me)
         self.worker = self.task
         await _unprotected(self.recipe.run, inbox)
         self.end_function_turn("returned")
@@ -285,6 +292,16 @@ class Incarnation(Life):
         if self.halt is Halt.DRAIN:
             return not self.box.count and self.under is None
         return self.halt is not Halt.NONE
+
+    def _begin_batch(self) -> None:
+        # Everybody notes it in one place: who waits in between has let others run.
+        self.left, self.runtime.began = self.size, time.perf_counter()
+
+    def _end_batch(self) -> None:
+        """See to it that others are not starved for more than a slice of time."""
+        taken = time.perf_counter() - self.runtime.began
+        self.size = self.runtime.next_batch(self.size, taken)
+        self.box.mark()
 
     def _look_up(self) -> bool:
         """Look up from the messages; return whether there will be another one."""

@@ -19,7 +19,7 @@ from ._behavior import (
     DEFAULT_SUPERVISION,
     Actor,
     Recipe,
-    give_context,
+    give_cell,
 )
 from ._halts import Halt, Options, Phase, Watch
 from ._hand import EMPTY
@@ -45,50 +45,48 @@ class Life(Turns):
     """The part of a cell that others see and wait for."""
 
     __slots__ = (
-        "_deadline",
-        "_hook_scope",
-        "_injected",
+        "_context",
         "_lot",
-        "_resume",
-        "abandoned_by",
-        "alive_at",
-        "awaited",
-        "became",
-        "between",
-        "context",
-        "detail",
-        "exit",
-        "extras",
-        "failed_start",
         "family",
-        "first_failure",
-        "go",
         "halt",
-        "hung",
         "incarnation",
         "instance",
-        "keys",
-        "links",
         "name",
         "options",
         "phase",
-        "previous",
         "recipe",
-        "restarts",
         "scope",
-        "swept_for",
-        "timers",
-        "topics",
-        "under",
-        "upward",
         "waits_for",
         "was_started",
-        "watchers",
-        "watching",
     )
 
-    incarnation: int
-    restarts: int
+    exit: Exit | None = None
+    detail: str = ""
+    restarts: int = 0
+    became: list[Actor[Any]] | None = None  # the stack of become()
+    previous: Actor[Any] | None = None  # what restarted() may take over from
+    awaited: bool = False  # a spawner waits for the first start
+    failed_start: bool = False
+    between: bool = False  # its old incarnation has ended, or ends
+    abandoned_by: bool = False  # its significant children have ended
+    swept_for: BaseException | None = None  # the sibling's failure
+    go: bool = False
+    hung: bool = False
+    under: Family | None = None  # its children
+    first_failure: BaseException | None = None  # why it is restarted
+    upward: BaseException | None = None  # what fails its parent at its end
+    extras: list[BaseException] | None = None  # failures of the clean-up
+    watchers: dict[Watch, None] | None = None
+    watching: dict[Cell, Watch] | None = None
+    links: dict[Cell, None] | None = None
+    timers: dict[Any, Timer] | None = None
+    keys: dict[str, ActorRef[Any]] | None = None
+    topics: dict[str, None] | None = None
+    alive_at: float = -math.inf  # context.heartbeat()
+    _injected: list[BaseException] | None = None
+    _resume: bool = False
+    _hook_scope: trio.CancelScope | None = None
+    _deadline: Alarm | None = None
 
     def __init__(
         self, family: Family, name: str, recipe: Recipe, options: Options
@@ -102,50 +100,31 @@ class Life(Turns):
         self.system: ActorSystem = family.system
         runtime = family.runtime
         self.runtime: Runtime = runtime
-        self.uid: int = runtime.next_id()
+        self.size: int = runtime.batch
         self.ref: ActorRef[Any] = ActorRef(self.me)
         default = DEFAULT_MAILBOX if recipe.cls is None else recipe.cls.mailbox
         self.box: Box = runtime.box_type(options.mailbox or default, self.me)
-        self.context: Any = None
+        self._context: Any = None
         self.instance: Actor[Any] | None = None
-        self.became: list[Actor[Any]] | None = None  # the stack of become()
-        self.previous: Actor[Any] | None = None  # what restarted() may take over from
         self.phase: Phase = "starting"
         self.halt: Halt = Halt.NONE
-        self.detail: str = ""
-        self.exit: Exit | None = None
-        self.incarnation = self.restarts = 0
+        self.incarnation: int = 0
         self.was_started: bool = False  # once, in any incarnation
-        self.awaited: bool = False  # a spawner waits for the first start
-        self.failed_start: bool = False
-        self.between: bool = False  # its old incarnation has ended, or ends
-        self.abandoned_by: bool = False  # its significant children have ended
-        self.swept_for: BaseException | None = None  # the sibling's failure
-        self.go: bool = False
-        self.hung: bool = False
         self.scope: trio.CancelScope | None = None
-        self.under: Family | None = None  # its children
-        self.first_failure: BaseException | None = None  # why it is restarted
-        self.upward: BaseException | None = None  # what fails its parent at its end
-        self.extras: list[BaseException] | None = None  # failures of the clean-up
         self.waits_for: Wait | None = None
-        self.watchers: dict[Watch, None] | None = None
-        self.watching: dict[Cell, Watch] | None = None
-        self.links: dict[Cell, None] | None = None
-        self.timers: dict[Any, Timer] | None = None
-        self.keys: dict[str, ActorRef[Any]] | None = None
-        self.topics: dict[str, None] | None = None
-        self.alive_at: float = -math.inf  # context.heartbeat()
-        self._injected: list[BaseException] | None = None
-        self._resume = False
         self._lot: ParkingLot | None = None
-        self._hook_scope: trio.CancelScope | None = None
-        self._deadline: Alarm | None = None
 
     @property
     def me(self) -> Cell:
         """The whole of which this class is a part, for type checkers."""
         return cast("Cell", self)
+
+    @property
+    def context(self) -> Any:
+        """What its user calls; made when it is first asked for."""
+        if self._context is None:
+            self._context = self.family.make_context(self.me)
+        return self._context
 
     # --- What others see ---
 
@@ -272,7 +251,7 @@ class Life(Turns):
             raise RuntimeError(f"{self.path} does not run: it cannot become anything")
         stack = self.became or []
         if behavior is not None:
-            give_context(behavior, self.context)
+            give_cell(behavior, self.me)
             stack = [*stack, behavior]
         elif stack:
             stack = stack[:-1]

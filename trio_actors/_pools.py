@@ -151,11 +151,10 @@ async def open_pool(
 ) -> PoolRef[Any]:
     """Start a pool in *family*."""
     check_size(size)
-    pool = Pool(recipe, options, size)
+    pool = Pool(recipe, attrs.evolve(options, significant=False), size)
     label = f"{recipe.label}-pool"
     rules: Supervision = attrs.evolve(family.supervision, auto_shutdown="never")
     own = Options(shutdown=math.inf, supervision=rules, significant=options.significant)
-    options.significant = False
     cell = family.adopt(Recipe(PoolActor, (pool,), label=label), name, own)
     pool.router = Router(routing, cell.runtime.random(cell.path))
     # Whoever finds the pool, by its path or as a child, gets the ref that routes.

@@ -87,7 +87,7 @@ class ActorRef(Generic[M_contra]):
         return other._cell is self._cell
 
     def __hash__(self) -> int:
-        return hash((self._cell.path, self._cell.uid))
+        return hash(self._cell.path)
 
     def __repr__(self) -> str:
         cell = self._cell

@@ -4,9 +4,9 @@ Rules of this file:
 
 * On the hot path the seam is two *classes* chosen at spawn, the mailbox's and the
   request's: a call per message would cost 5 to 15 % of a tell. The rare operations
-  (`control`, `touch`, `call_at`, `now`, `next_id`) are calls.
+  (`control`, `touch`, `call_at`, `now`) are calls.
 * Everything that could differ between two runs goes through here: time, random
-  numbers, ids, timers, who acts when.
+  numbers, timers, who acts when.
 * `touch` names every read or write of another actor's state that is not a delivery.
   Production ignores it; exploration derives from it which steps may change places.
 """
@@ -82,7 +82,7 @@ class Runtime:
             seed = random.SystemRandom().getrandbits(32)
         self.seed: int = seed
         self.now: Callable[[], float] = trio.current_time
-        self._ids = 0
+        self.began: float = 0.0  # a batch, somebody's, by time.perf_counter()
         self._alarms: list[Alarm] = []
         self._sweep_at = 64  # how many alarms there are when the cancelled ones go
         self._serial = 0
@@ -107,11 +107,6 @@ class Runtime:
             return self.batch
         fair = int(size * self.slice / taken) if taken > 0 else self.batch
         return max(1, min(2 * size, self.batch, fair))
-
-    def next_id(self) -> int:
-        """Return a number that no other call returned."""
-        self._ids += 1
-        return self._ids
 
     def random(self, owner: str) -> random.Random:
         """Return the stream of random numbers of one actor (or of the system, "")."""

@@ -24,7 +24,7 @@ from typing import (
 )
 
 from ._behavior import Actor, Recipe
-from ._halts import Options
+from ._halts import DEFAULT_OPTIONS, Options
 from ._mailbox import Mailbox
 from ._policy import Heartbeat, RestartType, Supervision
 from ._ref import ActorRef
@@ -83,7 +83,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
                 f"{name} is a {' or '.join(kind.__name__ for kind in kinds)}, but got"
                 f" {value!r}."
             )
-    return Options(**given)
+    return Options(**given) if given else DEFAULT_OPTIONS
 
 
 @final
