@@ -1,10 +1,10 @@
 """Thespian's multiprocTCPBase: an actor is a process, a message goes by TCP.
 
 Wall time, since the work is done in all of those processes. There are few of them: a
-start takes milliseconds. It takes a free port of the
-loopback interface.
+start takes milliseconds. They speak over the loopback interface.
 """
 
+import os
 import socket
 from contextlib import closing
 from functools import partial
@@ -34,6 +34,7 @@ def _free_port() -> int:
 
 
 def _processes() -> Thespian:
+    os.environ["THESPIAN_BASE_IPADDR"] = "127.0.0.1"
     port = _free_port()
     here = {"Admin Port": port, "Convention Address.IPv4": f"127.0.0.1:{port}"}
     return Thespian("multiprocTCPBase", "wall", here)

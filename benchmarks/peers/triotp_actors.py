@@ -10,7 +10,7 @@ Rules of this file:
   after the start that came before it.
 * TriOTP asks for trio 0.19 and has not been released since. It runs on the trio that
   is here all the same, and is measured on it: ``pip install --no-deps triotp``, and
-  ``pip install logbook 'tenacity<9' trio-util``.
+  ``pip install logbook tenacity trio-util``.
 """
 
 from collections.abc import Mapping
