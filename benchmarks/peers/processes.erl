@@ -219,6 +219,7 @@ restart(#{crashes := Crashes}) ->
     {Crashes, Time}.
 
 guard(0) ->
+    erlang:spawn(fun crasher/0),
     ok;
 guard(Crashes) ->
     {Child, Monitor} = spawn_monitor(fun crasher/0),
@@ -251,6 +252,7 @@ guard_all(Children) ->
         {'DOWN', Monitor, process, _, {crash, _}} ->
             case maps:take(Monitor, Children) of
                 {1, Rest} ->
+                    erlang:spawn(fun crasher/0),
                     guard_all(Rest);
                 {Crashes, Rest} ->
                     {Next, Left} = started(Crashes - 1),
