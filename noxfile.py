@@ -156,7 +156,20 @@ def bench(session: nox.Session) -> None:
     """
     install(session, "bench")
     session.install("--no-deps", "triotp==0.2.1")
-    session.run("python", "-m", "benchmarks", *(session.posargs or ["--publish"]))
+    if session.posargs:
+        session.run("python", "-m", "benchmarks", *session.posargs)
+        return
+    session.run("python", "-m", "benchmarks", "--publish")
+    for name in ("clients", "locks"):
+        figures = f"benchmarks/{name}.json"
+        session.run("python", "-m", f"benchmarks.{name}", "--json", figures)
+
+
+@nox.session(default=False)
+def million(session: nox.Session) -> None:
+    """Start a million idle actors: what they weigh, and what a message costs then."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks.million", *session.posargs)
 
 
 @nox.session(default=False)

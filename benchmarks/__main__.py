@@ -16,7 +16,7 @@ import trio
 from rich.console import Console
 
 from ._compare import Comparison, Workers, turns
-from ._publish import FIGURES, publish
+from ._publish import publish
 from ._report import ProgressBar, show
 from ._results import Results, chosen, load, opponents, save
 
@@ -98,8 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         opponents(_names(options.against))
     except ValueError as error:
         parser().error(str(error))
-    if options.publish:
-        options.json, options.picture = FIGURES, None
     if options.load:
         results, status = load(options.load), 0
     else:
@@ -110,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         draw(results, options.picture)
     if options.publish and results.complete:
-        publish()
+        publish(results)
     return status
 
 

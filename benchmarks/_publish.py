@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ._records import Workload
 from ._report import show_ratio, summary
-from ._results import OURS, Results, load
+from ._results import OURS, Results, save
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "benchmarks" / "results.json"
@@ -24,14 +24,13 @@ COLUMNS = {"naive": "plain Trio", "asyncio": "asyncio", "pykka": "Pykka", "otp":
 
 def _machine(results: Results) -> str:
     facts = results.facts
-    versions = facts["versions"]
-    names = {"trio": "Trio ", "pykka": "Pykka ", "otp": ""}
-    others = [
-        f"{text}{versions[name]}" for name, text in names.items() if name in versions
+    versions = [f"Trio {facts['versions']['trio']}"]
+    versions += [
+        facts["versions"][name] for name in COLUMNS if name in facts["versions"]
     ]
     python = f"{facts['implementation']} {facts['python']}"
     where = f"{facts['system']}, {facts['machine']}, {facts['cpus']} processors"
-    return ", ".join([python, *others, where])
+    return ", ".join([python, *versions, where])
 
 
 def _row(results: Results, workload: Workload) -> str:
@@ -72,11 +71,12 @@ def shown(readme: str) -> str:
     return readme.partition(BEGIN)[2].partition(END)[0]
 
 
-def publish() -> None:
-    """Draw the picture and write the table of what is in the file of figures."""
+def publish(results: Results) -> None:
+    """Keep the figures of a complete run, draw the picture, write the table."""
     from ._picture import draw  # noqa: PLC0415 (nobody else needs matplotlib)
 
-    results = load(FIGURES)
+    save(results, FIGURES)
     draw(results, PICTURE)
-    text = README.read_text()
-    README.write_text(text.replace(shown(text), markdown(results)))
+    before, _, rest = README.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    README.write_text(before + BEGIN + markdown(results) + END + after)

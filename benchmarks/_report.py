@@ -91,7 +91,7 @@ def bars(results: Results, base: Workload) -> list[Bar]:
             found.append(Bar(contender, speed, "theirs"))
         elif workload.like:
             way = workload.title.partition(" ")[2]
-            found.append(Bar(f"{OURS}: {way}", speed, "another way"))
+            found.append(Bar(way, speed, "another way"))
         else:
             found.append(Bar(OURS, speed, "ours"))
     order = ("ours", "another way", "theirs")

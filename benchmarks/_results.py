@@ -25,7 +25,7 @@ from ._workloads import WORKLOADS
 
 OURS = "trio_actors"
 PLAIN = "naive"
-PACKAGES = ("trio-actors", "trio", "attrs", "pykka", "thespian", "triotp")
+PACKAGES = ("trio-actors", "trio", "attrs")  # contenders tell theirs themselves
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 
 

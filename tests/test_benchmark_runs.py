@@ -17,8 +17,9 @@ from rich.console import Console
 
 from benchmarks.__main__ import INTERRUPTED, main
 from benchmarks._compare import Comparison, Reply, turns
+from benchmarks._publish import BEGIN, END, FIGURES, PICTURE, README, markdown, shown
 from benchmarks._records import CONTENDERS, Clock, Sample, Workload
-from benchmarks._report import panels, show, summary
+from benchmarks._report import panels, show, show_ratio, summary
 from benchmarks._results import (
     BY_NAME,
     Results,
@@ -258,7 +259,7 @@ def test_the_picture_shows_every_contender_that_was_measured() -> None:
     assert shown_panels == {
         "W1 tell": [
             ("trio_actors", "ours", 14.0),
-            ("trio_actors: await tell", "another way", 1.08),
+            ("await tell", "another way", 1.08),
             ("otp", "theirs", 35.0),
         ],
         "W2 ask": [("trio_actors", "ours", 4.0)],
@@ -379,3 +380,38 @@ def test_a_wrong_name_is_answered_with_the_right_ones(
         main(arguments)
     assert raised.value.code == 2
     assert text in capsys.readouterr().err
+
+
+# --- What the README shows --------------------------------------------------
+
+
+def test_the_readme_shows_the_figures_that_stand_in_the_repository() -> None:
+    assert shown(README.read_text()) == markdown(load(FIGURES))
+
+
+def test_the_picture_is_of_the_same_run() -> None:
+    text = PICTURE.read_text()
+    for title, bars in panels(load(FIGURES)):
+        assert f">{title}<" in text
+        for bar in bars:
+            assert f">{bar.label}<" in text
+            assert f">{show_ratio(bar.ratio)}<" in text
+
+
+def test_the_table_of_the_readme_has_a_row_per_workload() -> None:
+    lines = markdown(some_run()).splitlines()
+    assert lines[0] == ("| | | us each | x plain Trio | x asyncio | x Pykka | x OTP |")
+    assert lines[2:5] == [
+        "| W1 tell | message | 0.50 | 14 |  |  | 0.4 |",
+        "| W1 await tell | message | 6.50 | 1.1 |  |  | 0.031 |",
+        "| W2 ask | ask | 3.00 | 4 |  |  |  |",
+    ]
+    assert lines[6] == (
+        "Bytes per idle actor, before its first message and after it:"
+        " trio_actors 2,000 and 2,100, plain Trio 5,000 and 5,100."
+    )
+    assert lines[8].startswith("5 of 10 targets are met, 1 are not: tell_await/naive;")
+
+
+def test_what_stands_between_the_marks_is_found() -> None:
+    assert shown(f"before\n{BEGIN}a\nb\n{END}after\n") == "a\nb\n"
