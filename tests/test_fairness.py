@@ -31,9 +31,12 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
-from trio_actors._mailbox import BATCH, BURST
 from trio_actors.testing._run import in_order
 
+BATCH = 64
+"""How many messages an actor handles before others run."""
+BURST = 16
+"""For how many messages a waiting sender is given room at a time."""
 ENDLESS = Mailbox(math.inf)
 
 
@@ -287,18 +290,8 @@ def batches_of(
     return [size for size in sizes if size]
 
 
-TIMED = [
-    pytest.param("plain"),
-    pytest.param("async"),
-    pytest.param(
-        "function",
-        marks=pytest.mark.xfail(reason="an inbox counts messages, and no time"),
-    ),
-]
-
-
 @pytest.mark.parametrize(("each", "fair"), [(0.00022, 4), (0.0004, 2), (0.01, 1)])
-@pytest.mark.parametrize("kind", TIMED)
+@pytest.mark.parametrize("kind", SLOW)
 def test_slow_messages_let_others_run_each_millisecond(
     monkeypatch: pytest.MonkeyPatch, kind: str, each: float, fair: int
 ) -> None:
@@ -317,7 +310,7 @@ def test_quick_messages_are_handled_in_full_batches(
     assert sizes == [BATCH] * 10
 
 
-@pytest.mark.parametrize("kind", TIMED)
+@pytest.mark.parametrize("kind", SLOW)
 def test_a_slow_stretch_is_felt_once_and_forgotten_soon(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -148,18 +148,16 @@ def overrides(instance: Actor[Any], hook: str) -> bool:
 class Shape:
     """What the loop knows of a class of actors."""
 
-    __slots__ = ("_table", "fast", "found", "is_async")
+    __slots__ = ("_table", "fast", "found", "is_async", "waits")
 
-    def __init__(self, cls: type[Actor[Any]]) -> None:
-        self._table = complete(cls, Actor)
-        # Messages told to a plain handler: called with nothing around.
-        self.fast: dict[type, Callable[[Any, Any], Any]] = {}
+    def __init__(self, table: dict[type, Handler], *, is_async: bool) -> None:
+        self._table = table
+        self.is_async: bool = is_async
         self.found: dict[type, Handler | None] = {}
-        handlers = self._table.values()
-        self.is_async: bool = any(one.is_async for one in handlers) or any(
-            getattr(cls, hook) is not getattr(Actor, hook)
-            for hook in ("started", "restarted")
-        )
+        # By the exact type of a message: handlers that are called with nothing around
+        # them, plain ones and async ones.
+        self.fast: dict[type, Callable[[Any, Any], Any]] = {}
+        self.waits: dict[type, Callable[[Any, Any], Awaitable[object]]] = {}
 
     def handler_of(self, kind: type) -> Handler | None:
         """Return the handler for messages of a type: of that type, then by MRO."""
@@ -167,17 +165,26 @@ class Shape:
             return self.found[kind]
         except KeyError:
             found = self.found[kind] = lookup(self._table, kind)
-        plain = found is not None and not found.is_async and not found.raises
-        if found is not None and plain and found.batch == 1:
-            self.fast[kind] = found.function
+        if found is not None and found.is_simple:
+            quick = self.waits if found.is_async else self.fast
+            quick[kind] = found.function
         return found
+
+
+NO_SHAPE = Shape({}, is_async=False)
+"""Knows no handler: each message is looked at closely."""
 
 
 def shape_of(cls: type[Actor[Any]]) -> Shape:
     """Return what is known of *cls*, found at its first spawn."""
     shape = cls.__dict__.get("__shape__")
     if shape is None:
-        shape = Shape(cls)
+        table = complete(cls, Actor)
+        waits = any(one.is_async for one in table.values()) or any(
+            getattr(cls, hook) is not getattr(Actor, hook)
+            for hook in ("started", "restarted")
+        )
+        shape = Shape(table, is_async=waits)
         cls.__shape__ = shape  # type: ignore[attr-defined]
     return cast("Shape", shape)
 

@@ -26,8 +26,8 @@ from ._errors import ActorError, add_note, cut_own_frames
 from ._halts import Halt, Phase, failed_exit
 from ._hand import EMPTY
 from ._messages import Exit
-from ._pending import CURRENT
 from ._policy import answer_to, judge
+from ._waits import CURRENT
 
 log = logging.getLogger("trio_actors")
 
@@ -72,22 +72,21 @@ class Cell(Ending):
                                 if box.hand or box.tail:
                                     work = self._handle()
                                     if work is not None:
-                                        await work
-                                        box.mark()
+                                        self.end_wait(await work)
                                         continue
                                     if self.attention:
                                         continue
                                 if box.waiting:
                                     box.grant()
                                 if not self.left:
-                                    self._end_batch()
+                                    self.end_batch()
                                 if box.hand or box.tail:
                                     await checkpoint()
                                 elif not (self.halt or self._lot) or self._may_rest():
                                     # Half the time of a ParkingLot.
                                     box.consumer = task
                                     await wait_task_rescheduled(box.abort_wait)
-                                self._begin_batch()
+                                self.begin_batch()
                 except Exception as error:
                     failure = error
                 except BaseException as error:  # noqa: ASYNC103  # _fatal() raises it

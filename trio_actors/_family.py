@@ -28,8 +28,8 @@ from ._errors import ActorStopped, NameTaken, StartFailed, show
 from ._halts import Halt, Options, split_cancelled
 from ._mailbox import Door
 from ._messages import DeadReason, Exit
-from ._pending import CURRENT, waiting_for
 from ._policy import Pauses, RestartWindow, Supervision, check_child
+from ._waits import CURRENT, waiting_for
 
 if TYPE_CHECKING:
     from ._runtime import Runtime

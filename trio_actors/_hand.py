@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, cast
 
-from ._behavior import Actor, Shape
+from ._behavior import NO_SHAPE, Actor, Shape
 from ._box import Box
 from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
@@ -36,8 +36,6 @@ STASHED: Any = object()
 """In hand when the message in hand was stashed."""
 RING = 16
 """How many events an actor remembers (ten are shown); a power of two for the mask."""
-
-NO_FAST: dict[type, Any] = {}
 
 
 class Batch(list[Any]):
@@ -63,6 +61,7 @@ class Hand:
         "left",
         "owes",
         "path",
+        "quick",
         "ref",
         "runtime",
         "shape",
@@ -95,7 +94,8 @@ class Hand:
         self.task: Task | None = None
         self.worker: Task | None = None  # whose waits are the turn's
         self.behavior: Actor[Any] | None = None  # whose handlers are called
-        self.shape: Shape | None = None
+        self.shape: Shape = NO_SHAPE
+        self.quick: Shape = NO_SHAPE  # the same, unless each message is looked at
         self.current: Any = EMPTY
         self.owes: Call[Any] | list[Call[Any]] | None = None
         self.handled: int = 0
@@ -295,6 +295,7 @@ class Hand:
         """Return the stream of the messages it takes."""
         if self.tracer is None:
             self.tracer = Feed(f"the trace of {self.path}")
+            self.quick = NO_SHAPE
         return self.tracer
 
     # --- Dead letters ---

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-import outcome
 import trio
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
@@ -14,11 +13,10 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from ._box import BATCH
 from ._cell import Cell
 from ._context import Context
 from ._messages import LAPSED, Request
-from ._pending import failed_with
+from ._pending import check_error
 
 M_co = TypeVar("M_co", covariant=True)
 R = TypeVar("R")
@@ -32,11 +30,10 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
     least each 64 messages.
     """
 
-    __slots__ = ("_budget", "_receiving")
+    __slots__ = ("_receiving",)
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
-        self._budget = BATCH
         self._receiving = False
 
     def __aiter__(self) -> AsyncIterator[M_co]:
@@ -58,6 +55,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
             trio.BusyResourceError: Another task receives already.
         """
         await checkpoint()
+        self._cell.begin_batch()
         return await self._next()
 
     async def _next(self) -> M_co:
@@ -68,15 +66,13 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         cell.end_function_turn()
         box = cell.box
         while not cell.ends_receiving():
-            if box.waiting:
-                box.grant()
             if not (box.hand or box.tail):
                 await self._sleep()
-            elif not self._budget:
-                self._budget = BATCH
+            elif not cell.left:
+                cell.end_batch()
                 await checkpoint()
+                cell.begin_batch()
             else:
-                self._budget -= 1
                 box.mark()
                 message: M_co = cell.next_for_function()
                 if message is not LAPSED:
@@ -86,14 +82,16 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
 
     async def _sleep(self) -> None:
         cell = self._cell
-        self._budget = BATCH
         cell.signal()
         self._receiving = True
+        if cell.box.waiting:
+            cell.box.grant()
         cell.box.consumer = current_task()
         try:
             await wait_task_rescheduled(cell.box.abort_wait)
         finally:
             self._receiving = False
+        cell.begin_batch()
 
     def reply(self, request: Request[R], value: R) -> None:
         """Answer the request in hand; nothing happens if it was told, not asked.
@@ -103,7 +101,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         """
         pending = self._cell.take_over(request, "reply")
         if pending is not None:
-            pending.settle(outcome.Value(value))
+            pending.answer(value)
 
     def fail(self, request: Request[Any], error: Exception) -> None:
         """Raise *error* in the asker of the request in hand.
@@ -111,7 +109,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         Raises:
             RuntimeError: The request is not in hand, or was answered.
         """
-        failure = failed_with(error)
+        failure = check_error(error)
         pending = self._cell.take_over(request, "fail")
         if pending is not None:
-            pending.settle(failure)
+            pending.fail(failure)

@@ -22,9 +22,9 @@ from typing import Any, cast
 import trio
 from trio.lowlevel import Task, disable_ki_protection
 
-from ._behavior import Actor, Shape
+from ._behavior import NO_SHAPE, Actor, Shape
 from ._halts import VERBS, Halt, Phase, split_cancelled
-from ._hand import EMPTY, NO_FAST
+from ._hand import EMPTY
 from ._life import Life
 from ._mailbox import Door
 from ._messages import DeadReason
@@ -59,7 +59,8 @@ class Incarnation(Life):
     previous: Actor[Any] | None
     restarts: int
     scope: trio.CancelScope | None
-    shape: Shape | None
+    quick: Shape
+    shape: Shape
     size: int
     worker: Task | None
 
@@ -173,7 +174,7 @@ class Incarnation(Life):
     def _open_scope(self) -> AbstractContextManager[object]:
         """Make a cancel scope, if something in the incarnation may wait."""
         self.attention = True
-        self._begin_batch()
+        self.begin_batch()
         if self.recipe.is_function or self._wants_scope:
             self.scope = trio.CancelScope()
             return self.scope
@@ -215,7 +216,7 @@ class Incarnation(Life):
 
     @property
     def _wants_scope(self) -> bool:
-        return self.shape is not None and self.shape.is_async
+        return self.shape.is_async
 
     # --- Start ---
 
@@ -224,7 +225,8 @@ class Incarnation(Life):
         if self._resume:
             return
         self.incarnation += 1
-        self.behavior = self.shape = self.instance = None
+        self.behavior = self.instance = None
+        self.shape = NO_SHAPE
         if self.incarnation > 1:
             self.between, self.became = False, None
         if not self.recipe.is_function:
@@ -293,11 +295,12 @@ class Incarnation(Life):
             return not self.box.count and self.under is None
         return self.halt is not Halt.NONE
 
-    def _begin_batch(self) -> None:
+    def begin_batch(self) -> None:
+        """Allow as many messages as may be handled until others run."""
         # Everybody notes it in one place: who waits in between has let others run.
         self.left, self.runtime.began = self.size, time.perf_counter()
 
-    def _end_batch(self) -> None:
+    def end_batch(self) -> None:
         """See to it that others are not starved for more than a slice of time."""
         taken = time.perf_counter() - self.runtime.began
         self.size = self.runtime.next_batch(self.size, taken)
@@ -306,6 +309,8 @@ class Incarnation(Life):
     def _look_up(self) -> bool:
         """Look up from the messages; return whether there will be another one."""
         self.attention = False
+        looked_at = self.tracer is not None or self.sabotage is not None
+        self.quick = NO_SHAPE if looked_at else self.shape
         if self.recipe.is_function or self._must_end():
             return False
         return self.scope is not None or not self._wants_scope
@@ -316,26 +321,24 @@ class Incarnation(Life):
         self.attention = self._must_end()
         return not self.attention
 
-    def _handle(self) -> Awaitable[None] | None:
+    def _handle(self) -> Awaitable[object] | None:
         """Handle a batch of messages; return what must be awaited before it goes on.
 
         Messages for plain handlers are handled right here. What is counted is written
         back once per batch (per message it cost 4 % of a tell), and before anybody
         else can run.
         """
-        box, behavior = self.box, self.behavior
-        hand = box.hand
-        looked_at = self.tracer is not None or self.sabotage is not None
-        fast = NO_FAST if looked_at or self.shape is None else self.shape.fast
+        box, behavior, hand = self.box, self.behavior, self.box.hand
+        fast, waits = self.quick.fast, self.quick.waits
         recent, at = self._recent or self.remember(), self._noted
         left, done = self.left, 0
         self.batching = True
         try:
             while left and not self.attention:
                 if not hand:
-                    hand = box.refill()
-                    if not hand:
+                    if not (box.tail or box.hand):
                         break
+                    hand = box.refill()
                 left -= 1
                 item = self.current = hand.pop()
                 kind = type(item)
@@ -345,6 +348,11 @@ class Incarnation(Life):
                     at += 1
                     call(behavior, item)
                     done += 1
+                elif kind in waits:
+                    recent[at & 15] = kind
+                    at += 1
+                    self.begin_wait()
+                    return waits[kind](behavior, item)
                 elif isinstance(item, Call) and item.is_quick(fast):
                     recent[at & 15] = kind = type(item.message)
                     at += 1

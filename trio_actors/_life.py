@@ -24,11 +24,11 @@ from ._behavior import (
 from ._halts import Halt, Options, Phase, Watch
 from ._hand import EMPTY
 from ._messages import Event, EventKind, Exit
-from ._pending import CURRENT, Wait
 from ._policy import Supervision
 from ._ref import ActorRef
 from ._timers import Timer
 from ._turn import Turns
+from ._waits import CURRENT, Wait
 
 if TYPE_CHECKING:
     import trio

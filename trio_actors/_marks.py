@@ -57,6 +57,11 @@ class Handler:
     batch: int
     """How many messages it takes at once."""
 
+    @property
+    def is_simple(self) -> bool:
+        """Whether a message that was told needs nothing but the call."""
+        return self.batch == 1 and not self.raises
+
 
 @attrs.define
 class Mark:

@@ -5,20 +5,15 @@ Rules of this file:
 * The reply slot is cancel-safe: the abort function takes the asker out in the very
   step in which it is cancelled, so that a late reply finds nobody to reschedule.
 * Each asker gets one answer; a late one is counted and dropped.
-* A deadlock is raised only where it is certain: the edges are those of the actors' own
-  tasks, and they end where the answer was given, deferred or stashed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Container, Generator
 from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
-    TypeAlias,
     TypeVar,
     final,
 )
@@ -36,6 +31,7 @@ from trio.lowlevel import (
 
 from ._errors import AskDeadlock, NoReply, show
 from ._runtime import Runtime
+from ._waits import check_deadlock
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -44,22 +40,27 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-CURRENT: ContextVar[Cell | None] = ContextVar("trio_actors_current", default=None)
-"""The actor in whose context a task runs, also in the tasks it has started."""
-
-
 # --- Requests on their way --------------------------------------------------
 
 
+OPEN: Any = object()
+"""In place of an answer that is not there yet."""
+
+
 class Call(Generic[R_co]):
-    """A request on its way, and the slot into which its answer falls."""
+    """A request on its way, and the slot into which its answer falls.
+
+    For trio it is the outcome that wakes the asker: to make one of trio's own for each
+    answer is 5 % of an ask, and it could be opened only once.
+    """
 
     __slots__ = (
-        "_outcome",
+        "_answer",
         "_owner",
         "_task",
         "abandoned",
         "asker",
+        "error",
         "given",
         "held",
         "message",
@@ -77,9 +78,9 @@ class Call(Generic[R_co]):
         self.held: bool = False  # deferred or stashed: no turn owes the answer now
         self.scope: trio.CancelScope | None = None  # the handler, if it ends with us
         self.race: Race | None = None  # which of several answers is taken
-        self._outcome: outcome.Outcome[R_co] | None = None
+        self._answer: Any = OPEN
+        self.error: BaseException | None = None
         self._task: Task | None = None  # the asker, while it is parked here
-        self._owner: Task | None = None
 
     def is_quick(self, handlers: Container[type]) -> bool:
         """Whether one of *handlers* takes it, and somebody waits for the answer."""
@@ -87,7 +88,7 @@ class Call(Generic[R_co]):
 
     def done(self) -> bool:
         """Whether the answer, or an error, is there."""
-        return self._outcome is not None
+        return self._answer is not OPEN
 
     @property
     def awaited(self) -> bool:
@@ -99,13 +100,17 @@ class Call(Generic[R_co]):
         if not self.given and not self.abandoned:
             self.abandoned = True
             self.target.runtime.touch("turn", self.target.path)
-            if self.race is not None:
-                self.race.abandon()
-            if self.scope is not None:
-                self.scope.cancel()
+            self._let_go()
             if self._task is not None:  # another task says so, while one waits here
                 task, self._task = self._task, None
                 reschedule(task, outcome.Error(self._no_answer()))
+
+    def _let_go(self) -> None:
+        """Nobody waits any more: whoever works on it may stop."""
+        if self.scope is not None:
+            self.scope.cancel()
+        if self.race is not None:
+            self.race.abandon()
 
     def _no_answer(self) -> RuntimeError:
         return RuntimeError(
@@ -116,6 +121,7 @@ class Call(Generic[R_co]):
 
     def bind(self) -> None:
         """Let it belong to the task of this step, and to the handler it runs."""
+        self._owner: Task | None = None
         try:
             task = current_task()
         except RuntimeError:
@@ -135,38 +141,33 @@ class Call(Generic[R_co]):
 
     async def wait(self) -> R_co:
         """Wait for the answer. A checkpoint."""
-        result = self._outcome
-        if result is not None:
+        if self._answer is not OPEN:
             await checkpoint()
-            return _open(result)
+            return self.unwrap()
         if self.abandoned:
             await checkpoint()
             raise self._no_answer()
-        asker = self.asker
         self._task = current_task()
-        if asker is None or asker.worker is not self._task:
-            return await self._park()
+        asker = self.asker
+        if asker is not None and asker.worker is not self._task:
+            asker = None  # a task beside the handlers holds up nobody
         try:
-            asker.waits_for = self
-            self.check_deadlock()
-            return await self._park()
+            if asker is not None:
+                asker.waits_for = self
+                self.check_deadlock()
+            return await wait_task_rescheduled(self._abort)  # type: ignore[no-any-return]
         except AskDeadlock:
-            self._task = None
-            self.abandon()
+            if self._task is not None:  # it was found here, and is no answer
+                self._task = None
+                self.abandon()
+            raise
+        except trio.Cancelled:
+            self._let_go()
             raise
         finally:
-            asker.waits_for = None
-            asker.signal()
-
-    async def _park(self) -> R_co:
-        try:
-            return await wait_task_rescheduled(self._abort)  # type: ignore[no-any-return]
-        except trio.Cancelled:
-            if self.scope is not None:
-                self.scope.cancel()
-            if self.race is not None:
-                self.race.abandon()
-            raise
+            if asker is not None:
+                asker.waits_for = None
+                asker.signal()
 
     def _abort(self, _: object) -> Abort:
         self._task = None
@@ -184,6 +185,13 @@ class Call(Generic[R_co]):
         """Whether no turn has to go on so that the asker can."""
         return self.held or not self.open
 
+    def unwrap(self) -> R_co:
+        """Return the answer, or raise the error: as often as one likes."""
+        if self.error is not None:
+            raise self.error
+        value: R_co = self._answer
+        return value
+
     # --- The one who answers ---
 
     @property
@@ -191,47 +199,44 @@ class Call(Generic[R_co]):
         """Whether somebody still waits for an answer that was not given."""
         return not (self.given or self.abandoned)
 
-    def settle(self, result: outcome.Outcome[Any]) -> None:
+    def answer(self, value: Any) -> None:
         """Give the answer; a late one is counted and dropped (ASK-D4)."""
         if self.given or self.abandoned:
             self.target.system._late_replies += 1
-            return
-        self.given = True
-        self.arrive(result)
+        else:
+            self.given = True
+            self.arrive(value, None)
 
-    def arrive(self, result: outcome.Outcome[Any]) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Raise *error* in the asker; a late one is counted and dropped."""
+        if self.given or self.abandoned:
+            self.target.system._late_replies += 1
+        else:
+            self.given = True
+            self.arrive(None, error)
+
+    def arrive(self, value: Any, error: BaseException | None) -> None:
         """Let the answer reach the asker."""
-        self._outcome = result
+        self._answer = value
+        self.error = error
         task = self._task
         if task is not None:
             self._task = None
+            result: Any = self
             reschedule(task, result)
         elif self.race is not None:
-            self.race.arrived(self, result)
-
-    def fail(self, error: BaseException) -> None:
-        """Raise *error* in the asker."""
-        self.settle(outcome.Error(error))
+            self.race.arrived(self)
 
 
-def failed_with(error: object) -> outcome.Error:
-    """Make an answer of an exception that a user gives."""
+def check_error(error: object) -> Exception:
+    """Return an exception that a user gives as an answer."""
     if isinstance(error, Exception):
-        return outcome.Error(error)
+        return error
     shown = error.__name__ if isinstance(error, type) else "ValueError"
     raise TypeError(
         f"fail() wants an exception to raise in the asker, but got {show(error)}."
         f" Write fail({shown}(...))."
     )
-
-
-def _open(result: outcome.Outcome[R]) -> R:
-    # Not unwrap(): that works once, and an answer may be awaited again and again.
-    if isinstance(result, outcome.Value):
-        value: R = result.value
-        return value
-    assert isinstance(result, outcome.Error)
-    raise result.error
 
 
 Runtime.call_type = Call
@@ -296,7 +301,9 @@ class Reply(Generic[R]):
         Raises:
             RuntimeError: The answer was already given, or is not given through this.
         """
-        self._settle(outcome.Value(value))
+        pending = self._take()
+        if pending is not None:
+            pending.answer(value)
 
     def fail(self, error: Exception) -> None:
         """Raise *error* in the asker. The actor does not fail.
@@ -304,22 +311,24 @@ class Reply(Generic[R]):
         Raises:
             RuntimeError: The answer was already given, or is not given through this.
         """
-        self._settle(failed_with(error))
+        error = check_error(error)
+        pending = self._take()
+        if pending is not None:
+            pending.fail(error)
 
     @property
     def abandoned(self) -> bool:
         """Whether the asker has gone away."""
         return self._pending is None or self._pending.abandoned
 
-    def _settle(self, result: outcome.Outcome[Any]) -> None:
+    def _take(self) -> Call[Any] | None:
         if self._answered:
             raise RuntimeError(
                 "this request was already answered, forwarded or stashed: an answer"
                 " is given once."
             )
         self._answered = True
-        if self._pending is not None:
-            self._pending.settle(result)
+        return self._pending
 
     def __del__(self) -> None:
         pending = self._pending
@@ -336,66 +345,3 @@ def _lapse(pending: Call[Any]) -> None:
                 " without an answer. Keep it, and call send() or fail()."
             )
         )
-
-
-# --- Who waits for whom -----------------------------------------------------
-
-
-class Hold:
-    """A wait for what another actor does next: takes a message, starts, or ends."""
-
-    __slots__ = ("_is_over", "target")
-
-    def __init__(self, target: Cell, is_over: Callable[[], bool]) -> None:
-        self.target: Cell = target
-        self._is_over = is_over
-
-    @property
-    def over(self) -> bool:
-        """Whether it was reached, although the one who waits has not run since."""
-        return self._is_over()
-
-
-Wait: TypeAlias = "Call[Any] | Hold"
-"""What an actor's own task waits for: an answer, or what another actor does next."""
-
-
-def _held_up_by(wait: Wait | None, cell: Cell) -> Cell | None:
-    """Return whose turn has to go on before that of *cell* can."""
-    return None if wait is None or wait.over or cell.is_cut_short else wait.target
-
-
-def check_deadlock(asker: Cell, target: Cell) -> None:
-    """Raise AskDeadlock if *target*, for which *asker* waits, waits for *asker*."""
-    if not asker.runtime.finds_cycles:
-        return
-    trail = [asker]
-    cell: Cell | None = target
-    while cell is not None:
-        trail.append(cell)
-        if cell is asker:
-            raise AskDeadlock([one.path for one in trail])
-        if cell in trail[:-1]:
-            return  # somebody else's cycle
-        cell = _held_up_by(cell.waits_for, cell)
-
-
-@contextmanager
-def waiting_for(
-    target: Cell, is_over: Callable[[], bool], *, end: bool = False
-) -> Generator[None]:
-    """Say that this task waits for what *target* does next, or for its *end*."""
-    asker = CURRENT.get()
-    if asker is None or asker.worker is not current_task():
-        yield
-        return
-    asker.waits_for = Hold(target, is_over)
-    try:
-        if end and target in asker.and_above()[1:]:
-            # Nobody ends before all below have ended, and this turn is below.
-            raise AskDeadlock([asker.path, target.path, asker.path])
-        check_deadlock(asker, target)
-        yield
-    finally:
-        asker.waits_for = None
-        asker.signal()

@@ -22,11 +22,11 @@ from ._cell import Cell
 from ._complaints import mailbox_full
 from ._errors import MailboxFull, StartFailed
 from ._halts import Halt, Options
-from ._pending import waiting_for
 from ._policy import Supervision
 from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, takes
 from ._supervisor import Family, family_of
+from ._waits import waiting_for
 
 M_contra = TypeVar("M_contra", contravariant=True)
 

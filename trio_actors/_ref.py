@@ -28,11 +28,12 @@ from trio.lowlevel import (
     reschedule,
 )
 
-from ._box import BATCH, BURST
+from ._box import BATCH, BURST, WOKEN
 from ._complaints import mailbox_full
 from ._errors import show
 from ._messages import Carried, Exit, Request
-from ._pending import CURRENT, Call, Pending, message_of, waiting_for
+from ._pending import Call, Pending, message_of
+from ._waits import CURRENT, waiting_for
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -169,7 +170,7 @@ class ActorRef(Generic[M_contra]):
             task = box.consumer
             if task is not None:
                 box.consumer = None
-                reschedule(task)
+                reschedule(task, WOKEN)
         elif not box.put_slow(message):
             raise mailbox_full(self._cell, message)
 

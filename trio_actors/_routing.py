@@ -20,7 +20,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 import attrs
-import outcome
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
@@ -31,8 +30,9 @@ from ._complaints import mailbox_full
 from ._errors import MailboxFull, show
 from ._mailbox import Door
 from ._messages import Carried, Request
-from ._pending import CURRENT, Call, Pending, message_of
+from ._pending import Call, Pending, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
+from ._waits import CURRENT
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -159,14 +159,18 @@ class Race:
             if not to._accept(part):
                 part.fail(mailbox_full(to._cell, whole.message))
 
-    def arrived(self, part: Call[Any], result: outcome.Outcome[Any]) -> None:
+    def arrived(self, part: Call[Any]) -> None:
         """Take an answer; an error counts only when it is the last."""
         if part is self._whole:
             return
         self._left -= 1
-        if isinstance(result, outcome.Value) or not self._left:
+        error = part.error
+        if error is None or not self._left:
             if self._whole.open:
-                self._whole.settle(result)
+                if error is None:
+                    self._whole.answer(part.unwrap())
+                else:
+                    self._whole.fail(error)
             if self._abandons:
                 self.abandon()
 

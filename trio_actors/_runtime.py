@@ -55,6 +55,7 @@ class Alarm:
     def cancel(self) -> None:
         """Let it not happen."""
         self.cancelled = True
+        self.fire = _nothing  # what it would have done may be large, and gone by now
 
     def __lt__(self, other: Alarm) -> bool:
         return (self.when, self.serial) < (other.when, other.serial)
@@ -62,6 +63,10 @@ class Alarm:
 
 def _unchanged(item: Any) -> Any:
     return item
+
+
+def _nothing() -> None:
+    """What a cancelled alarm does."""
 
 
 class Runtime:

@@ -11,11 +11,11 @@ from ._behavior import Actor, Recipe
 from ._cell import Cell
 from ._family import not_open
 from ._halts import Options
-from ._pending import waiting_for
 from ._policy import Supervision, check_child
 from ._ref import ActorRef
 from ._spawner import ChildSpec, _Spawner
 from ._supervisor import Family, family_of
+from ._waits import waiting_for
 
 M = TypeVar("M")
 

@@ -30,7 +30,6 @@ from ._inbox import Inbox
 from ._letters import Letters
 from ._mailbox import Door, Mailbox
 from ._messages import DeadLetter, DeadReason, Event
-from ._pending import CURRENT
 from ._policy import Heartbeat, Supervision
 from ._pools import PoolRef, open_pool
 from ._ref import ActorRef
@@ -43,6 +42,7 @@ from ._supervisor import Family
 from ._supervisor_ref import SupervisorRef, open_supervisor
 from ._timers import cancel_timers
 from ._topics import DEFAULT_BUFFER, Feed, Subscription, Topic, Topics
+from ._waits import CURRENT
 
 M = TypeVar("M")
 T = TypeVar("T")

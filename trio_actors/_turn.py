@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
-import outcome
 import trio
 
 from ._behavior import Actor, Shape, shape_of
@@ -31,6 +30,9 @@ from ._errors import (
 from ._hand import EMPTY, STASHED, Batch, Hand
 from ._messages import LAPSED, Carried, Signal, Terminated
 from ._pending import Call, Reply
+
+ENDED: Any = object()
+"""Of a turn that has ended, whatever its handler returned."""
 
 
 class Turns(Hand):
@@ -49,17 +51,16 @@ class Turns(Hand):
     handled: int
     owed: list[Call[Any]] | None
     sabotage: BaseException | None
-    shape: Shape | None
+    shape: Shape
 
     # --- One message of a class ---
 
-    def begin(self, item: Any) -> Awaitable[None] | None:
+    def begin(self, item: Any) -> Awaitable[object] | None:
         """Handle an item; return what must be awaited, if anything must."""
         message = self.open_item(item)
         if message is LAPSED:
             return None
-        shape = cast("Shape", self.shape)
-        info = shape.handler_of(type(message))
+        info = self.shape.handler_of(type(message))
         if info is None:
             self._without_handler(message)
             return None
@@ -82,9 +83,10 @@ class Turns(Hand):
             self._give(request, value)
         return 1
 
-    def _call(self, info: Handler, argument: Any) -> Awaitable[None] | None:
+    def _call(self, info: Handler, argument: Any) -> Awaitable[object] | None:
         """Call a handler; return what must be awaited, if it is async."""
         if info.is_async:
+            self.begin_wait()
             return self._wait_for(info, argument)
         try:
             value = info.function(self.behavior, argument)
@@ -135,11 +137,21 @@ class Turns(Hand):
         self.carried = [(var, value, var.set(value)) for var, value in carried.values]
         return carried.content
 
-    async def _wait_for(self, info: Handler, message: Any) -> None:
-        """Run an async handler."""
+    def begin_wait(self) -> None:
+        """Note that the turn may wait from now on."""
         self.busy_since = self.runtime.now()
         if self.box.waiting:
-            self.box.grant()  # senders need not wait until the handler is done
+            self.box.grant_burst()  # senders need not wait until the handler is done
+
+    def end_wait(self, how: object) -> None:
+        """End a turn that may have waited."""
+        if how is not ENDED:
+            self.end_turn()
+        self.busy_since = math.inf
+        self.box.mark()
+
+    async def _wait_for(self, info: Handler, message: Any) -> object:
+        """Run an async handler and end its turn."""
         try:
             if info.cancel_with_caller:
                 value = await self._run_with_caller(info, message)
@@ -156,7 +168,7 @@ class Turns(Hand):
         else:
             self.answer(value)
             self.end_turn()
-        self.busy_since = math.inf
+        return ENDED
 
     async def _run_with_caller(self, info: Handler, message: Any) -> Any:
         pending = self.owes
@@ -181,7 +193,7 @@ class Turns(Hand):
             error = self._no_reply(pending, "returned a Reply to another request")
             pending.fail(error)
         else:
-            pending.settle(outcome.Value(value))
+            pending.answer(value)
 
     def _no_reply(self, pending: Call[Any], what: str) -> NoReply:
         return NoReply(
@@ -266,7 +278,7 @@ class Turns(Hand):
 
     # --- Batches ---
 
-    def _batch(self, info: Handler, message: Any) -> Awaitable[None] | None:
+    def _batch(self, info: Handler, message: Any) -> Awaitable[object] | None:
         """Take what follows for the same handler, and handle it at once."""
         items = Batch([self.current])
         messages = [message]
@@ -277,9 +289,8 @@ class Turns(Hand):
                 self.abandoned += 1
                 continue
             one: object = item.message if isinstance(item, Call) else item
-            shape = cast("Shape", self.shape)
             if isinstance(item, Signal | Carried) or (
-                shape.handler_of(type(one)) is not info
+                self.shape.handler_of(type(one)) is not info
             ):
                 self.box.put_back([item])
                 break
@@ -330,11 +341,10 @@ class Turns(Hand):
 
     def next_for_function(self) -> Any:
         """Take the next message for a function actor, or LAPSED."""
+        self.left -= 1
         message = self.open_item(self.box.take())
         if message is not LAPSED:
-            self.busy_since = self.runtime.now()
-            if self.box.waiting:
-                self.box.grant()  # senders need not wait until it is handled
+            self.begin_wait()
         return message
 
     def end_function_turn(self, how: str = "took the next message") -> None:

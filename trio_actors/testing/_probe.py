@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Generic, TypeVar, cast, final
 
-import outcome
-
 from .._errors import show
 from .._inbox import Inbox
 from .._messages import Request
@@ -107,7 +105,7 @@ class Probe(Generic[M]):
         Raises:
             RuntimeError: It was not asked, or was answered.
         """
-        self._take(request).settle(outcome.Value(value))
+        self._take(request).answer(value)
 
     def fail(self, request: Request[Any], error: Exception) -> None:
         """Raise *error* in the asker.

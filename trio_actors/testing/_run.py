@@ -14,8 +14,8 @@ import trio._core._run as trio_run
 from trio.lowlevel import Task
 
 from .._open import SystemBlock
-from .._pending import CURRENT
 from .._policy import Supervision
+from .._waits import CURRENT
 from ._clock import WorldClock
 from ._world import World, WorldRuntime
 
