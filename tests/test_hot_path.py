@@ -417,17 +417,7 @@ async def spawn_and_stop(system: ActorSystem, kind: Kind) -> type:
     return type(refs[0]._cell)
 
 
-SCOPED = pytest.mark.xfail(reason="the alarm of its shutdown time keeps it until then")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("plain"),
-        pytest.param("async", marks=SCOPED),
-        pytest.param("function", marks=SCOPED),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_actor_that_has_ended_is_forgotten_at_once(kind: str) -> None:
     """Not when its shutdown time would have been over."""
 
