@@ -30,7 +30,8 @@ from ._results import OURS, PLAIN, Results
 
 HERE = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0  # seconds for one run
-FAREWELL = 3.0  # seconds for a process that is told to end
+# A process whose input has ended gets so many seconds, and then this.
+FAREWELLS = ((0.5, signal.SIGINT), (3.0, signal.SIGKILL))
 
 Reply: TypeAlias = Mapping[str, Any]
 Turn: TypeAlias = tuple[Workload, str]
@@ -102,8 +103,8 @@ class Worker:
         with trio.CancelScope(shield=True):
             assert process.stdin is not None
             await process.stdin.aclose()
-            for signum in (signal.SIGINT, signal.SIGKILL):
-                with trio.move_on_after(FAREWELL if signum == signal.SIGKILL else 0.5):
+            for seconds, signum in FAREWELLS:
+                with trio.move_on_after(seconds):
                     await process.wait()
                 if process.returncode is None:
                     os.killpg(process.pid, signum)
