@@ -30,6 +30,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import process_time
+from typing import ClassVar
 
 import attrs
 import trio
@@ -83,10 +84,9 @@ class Tally:
 
 
 class Idle(Actor[int | Question | Crash]):
-    """Has little to do."""
+    """Has little to do, and no state of its own: that would come on top."""
 
-    def __init__(self, tally: Tally) -> None:
-        self.tally = tally
+    tally: ClassVar[Tally] = Tally()
 
     @handler
     def take(self, message: int) -> None:
@@ -113,16 +113,16 @@ class Crowd:
 
     def __init__(self, system: ActorSystem) -> None:
         self.system = system
-        self.tally = Tally()
+        self.tally = Idle.tally = Tally()
         self.refs: list[Ref] = []
         self.random = random.Random(0)
 
     async def grow(self, actors: int) -> None:
         """Start actors until there are so many, and wait until all have started."""
-        system, refs, tally = self.system, self.refs, self.tally
+        system, refs = self.system, self.refs
         while len(refs) < actors:
             for _ in range(min(CHUNK, actors - len(refs))):
-                refs.append(system.spawn_nowait(Idle, tally))
+                refs.append(system.spawn_nowait(Idle))
             await checkpoint()
         await wait_all_tasks_blocked()
 
