@@ -27,7 +27,7 @@ from ._memory import Growth
 from ._records import Sample, Workload
 
 FULL = {"actors": 20_000}
-QUICK = {"actors": 1_000}
+QUICK = {"actors": 500}
 
 WORKLOADS = (
     Workload(

@@ -31,7 +31,7 @@ from ._books import check, check_books
 from ._records import Sample, Workload
 
 FULL = {"messages": 200_000}
-QUICK = {"messages": 10_000}
+QUICK = {"messages": 5_000}
 
 WORKLOADS = (
     Workload(
