@@ -11,7 +11,7 @@ Rules of this file:
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import trio
@@ -64,15 +64,16 @@ Place: TypeAlias = Any
 """What spawns the actors of a workload: a system, or an actor deep in its tree."""
 
 Workload: TypeAlias = Callable[[Place, Kind], Awaitable[Cost]]
+Order: TypeAlias = Callable[[], AbstractContextManager[None]]
 Around: TypeAlias = Callable[[ActorSystem], Awaitable[T]]
 
 
-def measure(workload: Workload, kind: Kind = Counter) -> Cost:
+def measure(workload: Workload, kind: Kind = Counter, order: Order = in_order) -> Cost:
     """Run a workload in a system of its own."""
-    return in_a_system(lambda system: workload(system, kind))
+    return in_a_system(lambda system: workload(system, kind), order)
 
 
-def in_a_system(around: Around[T]) -> T:
+def in_a_system(around: Around[T], order: Order = in_order) -> T:
     """Run something with a system of its own, whose books are checked."""
 
     async def main() -> T:
@@ -81,7 +82,7 @@ def in_a_system(around: Around[T]) -> T:
 
     logging.disable(logging.CRITICAL)  # thousands of crash reports
     try:
-        with in_order():
+        with order():
             return run_main(main)
     finally:
         logging.disable(logging.NOTSET)

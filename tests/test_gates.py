@@ -4,6 +4,7 @@ These gates know no noise: they count (see `gates`). The first limits are promis
 others are what was measured, rounded up, so that a change that costs more is seen.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -69,6 +70,25 @@ def test_a_restart_spawns_no_task(kind: str, workload: Workload) -> None:
 def test_many_producers_fill_a_bounded_mailbox_in_bursts(kind: str) -> None:
     """W8: a sender that waits is woken once for up to 16 messages."""
     check(gates.measure(gates.producers, KINDS[kind]), 0.02, 0.15)
+
+
+PROMISES: dict[str, tuple[Workload, Kind, float, float]] = {
+    "W1": (gates.tell, Counter, 0.02, 0.032),
+    "W2": (gates.ask, Counter, 2.01, 2.01),
+    "W3": (gates.asks, Counter, 0.02, 1.05),
+    "W5": (gates.ring, RINGS["plain"], 1.01, 1.05),
+    "W6": (gates.fan, Counter, 0.02, 0.55),
+    "W7": (gates.restart, Counter, 1.01, 1.01),
+    "W8": (gates.producers, Counter, 0.02, 0.15),
+}
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_it_costs_no_more_in_whatever_order_trio_runs_its_tasks(name: str) -> None:
+    """Trio tosses a coin at each pass; a few steps more or less are its doing."""
+    workload, kind, passes, steps = PROMISES[name]
+    for _ in range(3):
+        check(gates.measure(workload, kind, nullcontext), passes, steps)
 
 
 # --- What was measured -------------------------------------------------------
