@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from tests.kit import Add, Note, open_system, run_main
 from trio_actors import Actor, handler, open_actor_system
-from trio_actors._box import BATCH
+from trio_actors._bursts import BATCH
 from trio_actors._runtime import Runtime
 
 # --- Timers -----------------------------------------------------------------

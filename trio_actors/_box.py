@@ -1,29 +1,21 @@
-"""The mailbox: bursts of messages, a memory channel behind them, own park and wake.
+"""The mailbox: who may put messages in, and who waits for room.
 
 Rules of this file:
 
-* Messages are kept in bursts of up to `BATCH`: senders fill `tail`, the actor empties
-  `hand`, and what lies between the two is in an unbounded memory channel, made when
-  the first burst is full. One message at a time through the channel costs twice as
-  much as all the rest of a tell (W1 6.8 times naive instead of 13).
 * Capacity, waiting senders and statistics are ours: a bounded channel can neither
   take a `Signal` when it is full nor wake its senders in bursts.
 * One comparison on the way in, ``len(tail) < room``, answers "full?", "closed?", "do
-  others wait?" and "is the burst full?": `room` never promises too much, and where it
-  promises too little `put_slow()` looks closely.
-* The actor parks only when `hand` and `tail` are empty; nobody ever finds an empty
-  channel by catching ``WouldBlock``.
+  others wait?" and "is the burst full?"; where `room` promises too little `put_slow()`
+  looks closely.
 * Senders wait for *room*, without their message: cancelling one loses nothing.
 * Ctrl-C never falls between a message and the wake-up it needs.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Awaitable, Iterable
+from typing import Any
 
-import trio
 from trio.lowlevel import (
     Abort,
     Task,
@@ -33,80 +25,39 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
+from ._bursts import NOTHING, Bursts
 from ._mailbox import Door, Mailbox, Overflow, Owner, Waiter
 from ._messages import DeadReason, Signal
+from ._park import WOKEN, make_trap, park
 
-BATCH = 64
-"""How many messages an actor handles before others run."""
 BURST = 16
 """How much room one waiting sender is given at a time: W8 is 3 times as fast."""
 
 
-_Channel: TypeAlias = tuple[
-    trio.MemorySendChannel[list[Any]], trio.MemoryReceiveChannel[list[Any]]
-]
-
-
-class _Woken:
-    """For trio the outcome that wakes an actor: one for all, as it has no value.
-
-    To make one each time, as ``reschedule()`` does by itself, is 5 % of a ring.
-    """
-
-    def unwrap(self) -> None:
-        """Return what the parked actor gets."""
-
-
-WOKEN: Any = _Woken()
-
-NOTHING: Any = ()
-"""The bursts of a mailbox that was never used; it is never filled."""
-
-
-class Box:
-    """The stored messages of one actor. It outlives the actor's incarnations."""
-
-    burst: ClassVar[int] = BATCH
-    """How many messages may come without a closer look; 0 where each is looked at."""
+class Box(Bursts):
+    """The mailbox of one actor. It outlives the actor's incarnations."""
 
     __slots__ = (
-        "_before",
-        "_channel",
         "_extra",
-        "_taken",
-        "between",
+        "_trap",
         "consumer",
         "door",
-        "hand",
-        "high_water",
-        "limit",
         "mailbox",
         "owner",
         "refusal",
-        "room",
-        "tail",
         "waiting",
     )
 
     def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
+        super().__init__(mailbox.capacity)
         self.owner: Owner = owner
         self.mailbox: Mailbox = mailbox
-        self.limit: float = mailbox.capacity  # what is stored at most, put-backs apart
         self.door: Door = Door.OPEN
         self.refusal: DeadReason = "stopped"
-        self.high_water: int = 0
         self.consumer: Task | None = None
-        # The oldest burst, its first message last; the burst that is being filled, and
-        # how long it may become; how many are in the channel between the two.
-        self.hand: list[Any] = NOTHING
-        self.tail: list[Any] = NOTHING
-        self.room: float = 0
-        self.between: int = 0
         self.waiting: dict[Waiter, None] | None = None
-        self._before = 0  # how long the hand was before something was put back
-        self._taken = 0  # how many have come into the hand from the tail
         self._extra = 0  # stored signals, which take no room, less the room granted
-        self._channel: _Channel | None = None
+        self._trap: Any = None  # what parks the actor
 
     @property
     def capacity(self) -> float:
@@ -122,20 +73,6 @@ class Box:
         """Take the capacity and overflow of *mailbox* from now on."""
         self.mailbox = mailbox
         self._set_limit()
-
-    @property
-    def count(self) -> int:
-        """How many items are stored."""
-        return len(self.hand) + self.between + len(self.tail)
-
-    @property
-    def accepted(self) -> int:
-        """How many were ever stored, put-backs apart."""
-        return self._taken + self.between + len(self.tail)
-
-    @accepted.setter
-    def accepted(self, count: int) -> None:
-        self._taken = count - self.between - len(self.tail)
 
     # --- Senders ---
 
@@ -163,8 +100,9 @@ class Box:
         elif self.overflow == "drop_new":
             self.owner.refuse(item, "overflow")
         elif self.overflow == "drop_oldest":
-            self._drop_oldest()
+            oldest = self.take_oldest()
             self._store(item)
+            self.owner.bury(oldest, "overflow")
         else:
             return False
         return True
@@ -197,54 +135,9 @@ class Box:
             self._store(item)
 
     def _store(self, item: Any) -> None:
-        if len(self.tail) >= BATCH:
-            self._open()[0].send_nowait(self.tail)
-            self.between += len(self.tail)
-            self.tail = [item]
-        elif self.tail is NOTHING:
-            self.tail = [item]
-        else:
-            self.tail.append(item)
+        self.add([item])
         self._set_room()
         self.wake()
-
-    def _open(self) -> _Channel:
-        if self._channel is None:
-            self._channel = trio.open_memory_channel[list[Any]](math.inf)
-        return self._channel
-
-    def _drop_oldest(self) -> None:
-        """Let the oldest message go; signals and put-backs are never dropped.
-
-        There is one: neither signals nor put-backs take room.
-        """
-        at = self._oldest()
-        if at < 0:
-            self._gather()
-            at = self._oldest()
-        self._before -= 1
-        self.owner.bury(self.hand.pop(at), "overflow")
-
-    def _oldest(self) -> int:
-        """Return where in hand the oldest message is, -1 if there is none."""
-        at = min(self._before, len(self.hand)) - 1
-        while at >= 0 and isinstance(self.hand[at], Signal):
-            at -= 1
-        return at
-
-    def _gather(self) -> None:
-        """Take all that is stored in hand."""
-        hand = [] if self.hand is NOTHING else self.hand
-        before = min(self._before, len(hand))
-        rest: list[Any] = []
-        while self.tail:
-            self.hand = NOTHING
-            rest[:0] = self.refill()
-        # In place: the loop of the actor may have it in its hand.
-        hand[:0] = rest
-        self.hand = hand
-        self._before = before + len(rest)
-        self._set_room()
 
     # --- Senders that wait ---
 
@@ -278,19 +171,30 @@ class Box:
         It may be fewer if `shut()` woke the sender without any room.
         """
         self._extra += room
-        put = 0
-        for item in items[:room]:
-            if self.door and (self.door is Door.CLOSED or not self.owner.admits()):
-                self.owner.refuse(item, self.refusal)
-            elif self.door and self._free() <= 0:
-                break
-            else:
-                self._store(item)
-            put += 1
+        items = items[:room]
+        if self.door:
+            items = self._let_in(items)
+        else:
+            self.add(items)
+            self.wake()
+        put = len(items)
         if put < room or self.door:
             self.grant()  # the rest is for those who wait
         else:
             self._set_limit()
+        return put
+
+    def _let_in(self, items: list[Any]) -> list[Any]:
+        """Put items in through a door; return those that were put or refused."""
+        put: list[Any] = []
+        for item in items:
+            if self.door is Door.CLOSED or not self.owner.admits():
+                self.owner.refuse(item, self.refusal)
+            elif self._free() <= 0:
+                break
+            else:
+                self._store(item)
+            put.append(item)
         return put
 
     def release(self, room: int) -> None:
@@ -329,8 +233,7 @@ class Box:
         return room
 
     def _free(self) -> float:
-        put_back = max(0, len(self.hand) - self._before)
-        return self.mailbox.capacity + self._extra + put_back - self.count
+        return self.mailbox.capacity + self._extra + self.put_backs - self.count
 
     def _set_limit(self) -> None:
         """Set how much is stored at most, if nothing was put back."""
@@ -348,32 +251,6 @@ class Box:
 
     # --- The actor ---
 
-    def refill(self) -> list[Any]:
-        """Return what is in hand; take up the next burst if there is nothing."""
-        hand = self.hand
-        if hand or not self.tail:
-            return hand
-        if self.between:
-            hand = self._open()[1].receive_nowait()
-            self.between -= len(hand)
-        else:
-            hand = self.tail
-            self.tail = []
-        hand.reverse()
-        self.hand = hand
-        size = self._before = len(hand)
-        self._taken += size
-        # As by _set_room() and mark(), but for each message of a quiet actor.
-        size += self.between + len(self.tail)
-        room = self.limit - size + len(self.tail)
-        self.room = min(self.burst, room)
-        self.high_water = max(self.high_water, size)
-        return hand
-
-    def take(self) -> object:
-        """Take the first item; there must be one."""
-        return self.refill().pop()
-
     def taken(self, signal: Signal) -> None:
         """Note that a signal was taken: it no longer widens the limit."""
         if signal.in_channel:
@@ -383,18 +260,9 @@ class Box:
 
     def put_back(self, items: Iterable[Any]) -> None:
         """Store *items* in front of all others, in their order."""
-        again = list(items)
-        if not again:
-            return
-        if self.hand is NOTHING:
-            self.hand = []
-        self._before = min(self._before, len(self.hand))
-        self.hand.extend(reversed(again))
-        self.wake()
-
-    def mark(self) -> None:
-        """Note how full it is."""
-        self.high_water = max(self.high_water, self.count)
+        self.put_in_front(items)
+        if self.hand:
+            self.wake()
 
     def wake(self) -> None:
         """Wake the actor if it sleeps in its mailbox."""
@@ -403,8 +271,14 @@ class Box:
             self.consumer = None
             reschedule(task, WOKEN)
 
-    def abort_wait(self, _: object) -> Abort:
-        """Take the sleeping actor out; for ``wait_task_rescheduled()``."""
+    def sleep(self, task: Task) -> Awaitable[None]:
+        """Let the actor sleep until `wake()`, when it awaits what is returned."""
+        if self._trap is None:
+            self._trap = make_trap(self._abort)
+        self.consumer = task
+        return park(self._trap)
+
+    def _abort(self, _: object) -> Abort:
         self.consumer = None
         return Abort.SUCCEEDED
 

@@ -18,7 +18,6 @@ from trio.lowlevel import (
     checkpoint,
     current_task,
     enable_ki_protection,
-    wait_task_rescheduled,
 )
 
 from ._ending import Ending
@@ -83,9 +82,7 @@ class Cell(Ending):
                                 if box.hand or box.tail:
                                     await checkpoint()
                                 elif not (self.halt or self._lot) or self._may_rest():
-                                    # Half the time of a ParkingLot.
-                                    box.consumer = task
-                                    await wait_task_rescheduled(box.abort_wait)
+                                    await box.sleep(task)
                                 self.begin_batch()
                 except Exception as error:
                     failure = error

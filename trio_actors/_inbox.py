@@ -10,7 +10,6 @@ from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
     current_task,
-    wait_task_rescheduled,
 )
 
 from ._cell import Cell
@@ -86,9 +85,8 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         self._receiving = True
         if cell.box.waiting:
             cell.box.grant()
-        cell.box.consumer = current_task()
         try:
-            await wait_task_rescheduled(cell.box.abort_wait)
+            await cell.box.sleep(current_task())
         finally:
             self._receiving = False
         cell.begin_batch()

@@ -329,7 +329,8 @@ class Incarnation(Life):
         else can run.
         """
         box, behavior, hand = self.box, self.behavior, self.box.hand
-        fast, waits = self.quick.fast, self.quick.waits
+        quick = self.quick
+        fast = quick.fast
         recent, at = self._recent or self.remember(), self._noted
         left, done = self.left, 0
         self.batching = True
@@ -348,11 +349,11 @@ class Incarnation(Life):
                     at += 1
                     call(behavior, item)
                     done += 1
-                elif kind in waits:
+                elif kind in quick.waits:
                     recent[at & 15] = kind
                     at += 1
                     self.begin_wait()
-                    return waits[kind](behavior, item)
+                    return quick.waits[kind](behavior, item)
                 elif isinstance(item, Call) and item.is_quick(fast):
                     recent[at & 15] = kind = type(item.message)
                     at += 1
@@ -369,7 +370,8 @@ class Incarnation(Life):
             self.current = EMPTY
         finally:
             self.handled += done
-            self._noted = max(at, self._noted)
+            if at > self._noted:  # noqa: PLR1730  # cheaper than max()
+                self._noted = at
             self.left = left
             self.batching = False
         return None

@@ -28,10 +28,12 @@ from trio.lowlevel import (
     reschedule,
 )
 
-from ._box import BATCH, BURST, WOKEN
+from ._box import BURST
+from ._bursts import BATCH
 from ._complaints import mailbox_full
 from ._errors import show
 from ._messages import Carried, Exit, Request
+from ._park import WOKEN
 from ._pending import Call, Pending, message_of
 from ._waits import CURRENT, waiting_for
 

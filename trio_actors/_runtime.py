@@ -22,7 +22,8 @@ from typing import Any, Literal, TypeAlias
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._box import BATCH, Box
+from ._box import Box
+from ._bursts import BATCH
 
 Resource: TypeAlias = Literal[
     "turn", "life", "room", "watch", "sup", "name", "key", "spawn", "clock", "rng"
