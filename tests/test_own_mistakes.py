@@ -5,7 +5,7 @@ import trio
 
 from tests.kit import Boom, Counter, Worker, open_system, run_main
 from trio_actors import Actor, ActorFailed, Exit, Request, handler
-from trio_actors._cell import Cell
+from trio_actors._cell import Cell, Step
 
 
 class Ask(Request[None]): ...
@@ -17,10 +17,10 @@ def test_a_mistake_in_a_cell_leaves_the_block_after_an_ordered_stop(
     """Raised into the nursery it would cancel the siblings in the order of a set."""
     log: list[str] = []
 
-    async def mistake(cell: Cell, failure: BaseException | None) -> Exit | None:
+    def mistake(cell: Cell, failure: BaseException | None) -> Step:
         if cell.name == "broken":
             raise LookupError("ours")
-        return await right(cell, failure)
+        return right(cell, failure)
 
     right = Cell._conclude
     monkeypatch.setattr(Cell, "_conclude", mistake)

@@ -148,11 +148,14 @@ def overrides(instance: Actor[Any], hook: str) -> bool:
 class Shape:
     """What the loop knows of a class of actors."""
 
-    __slots__ = ("_table", "fast", "found", "is_async", "waits")
+    __slots__ = ("_table", "fast", "found", "has_hooks", "is_async", "waits")
 
-    def __init__(self, table: dict[type, Handler], *, is_async: bool) -> None:
+    def __init__(
+        self, table: dict[type, Handler], *, has_start: bool, has_hooks: bool
+    ) -> None:
         self._table = table
-        self.is_async: bool = is_async
+        self.is_async: bool = has_start or any(one.is_async for one in table.values())
+        self.has_hooks: bool = has_hooks  # that are told of a failure
         self.found: dict[type, Handler | None] = {}
         # By the exact type of a message: handlers that are called with nothing around
         # them, plain ones and async ones.
@@ -171,7 +174,7 @@ class Shape:
         return found
 
 
-NO_SHAPE = Shape({}, is_async=False)
+NO_SHAPE = Shape({}, has_start=False, has_hooks=False)
 """Knows no handler: each message is looked at closely."""
 
 
@@ -179,12 +182,13 @@ def shape_of(cls: type[Actor[Any]]) -> Shape:
     """Return what is known of *cls*, found at its first spawn."""
     shape = cls.__dict__.get("__shape__")
     if shape is None:
-        table = complete(cls, Actor)
-        waits = any(one.is_async for one in table.values()) or any(
+        own = [
             getattr(cls, hook) is not getattr(Actor, hook)
-            for hook in ("started", "restarted")
+            for hook in ("started", "restarted", "restarting")
+        ]
+        shape = Shape(
+            complete(cls, Actor), has_start=any(own[:2]), has_hooks=any(own[1:])
         )
-        shape = Shape(table, is_async=waits)
         cls.__shape__ = shape  # type: ignore[attr-defined]
     return cast("Shape", shape)
 

@@ -10,8 +10,11 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Literal, cast
+from contextvars import copy_context
+from operator import is_not
+from typing import Any, Literal, TypeAlias, cast
 
 from trio.lowlevel import (
     Task,
@@ -29,6 +32,11 @@ from ._policy import answer_to, judge
 from ._waits import CURRENT
 
 log = logging.getLogger("trio_actors")
+
+Hook: TypeAlias = Literal["restarting", "stopped"]
+Step: TypeAlias = "Exit | Coroutine[Any, Any, Exit | None] | None"
+"""What comes after an incarnation: the actor's end, or None for another one; what must
+be awaited to know is a coroutine."""
 
 
 class Cell(Ending):
@@ -61,6 +69,7 @@ class Cell(Ending):
             self.task = self.worker = task = current_task()
             CURRENT.set(self)
             box = self.box
+            self.begin_batch()
             while exit is None:
                 failure: BaseException | None = None
                 try:
@@ -88,7 +97,8 @@ class Cell(Ending):
                     failure = error
                 except BaseException as error:  # noqa: ASYNC103  # _fatal() raises it
                     failure = self._fatal(error)
-                exit = await self._conclude(self._leave(failure))
+                step = self._conclude(self._leave(failure))
+                exit = step if step is None or isinstance(step, Exit) else await step
             exit = await self._clean_up(exit)
         except BaseException as error:  # noqa: ASYNC103
             # A mistake of ours, or Cancelled, if trio itself tears the tree down.
@@ -100,11 +110,11 @@ class Cell(Ending):
 
     # --- After an incarnation ---
 
-    async def _conclude(self, failure: BaseException | None) -> Exit | None:
+    def _conclude(self, failure: BaseException | None) -> Step:
         """Return how the actor ends; None if it goes on with another incarnation."""
         halt = self.halt
         if failure is not None:
-            return await self._answer_failure(failure)
+            return self._answer_failure(failure)
         if self.current is not EMPTY:
             how = {Halt.KILL: "was killed", Halt.RESTART: "was restarted"}
             self.fail_turn(how.get(halt, "was cut short"))
@@ -113,26 +123,30 @@ class Cell(Ending):
         if halt in (Halt.STOP, Halt.DRAIN):
             return Exit("shutdown", None, self.detail)
         if halt is Halt.SWEEP:
-            return await self._wait_for_go(self.swept_for)
+            return self._wait_for_go(self.swept_for)
         if halt is Halt.RESTART:
             detail = f" ({self.detail})" if self.detail else ""
             by_hand = ActorError(f"{self.path} was restarted by hand{detail}")
-            return await self._start_over(by_hand, counts=False)
-        return await self._answer_return()
+            return self._start_over(by_hand, counts=False)
+        return self._answer_return()
 
-    async def _answer_return(self) -> Exit | None:
+    def _answer_return(self) -> Step:
         normal = Exit("shutdown" if self.abandoned_by else "normal", None, self.detail)
         answer = answer_to("returned", self.options.restart)
         if answer != "restart" or self.family.closing:
             return normal
         self.halt, self.abandoned_by = Halt.NONE, False
         why = ActorError(f"{self.path} ended by itself, and it is permanent")
-        return await self._start_over(why, counts=True, hook="stopped")
+        return self._start_over(why, counts=True, hook="stopped")
 
-    async def _answer_failure(self, failure: BaseException) -> Exit | None:
+    def _answer_failure(self, failure: BaseException) -> Step:
         """Judge a failure, wherever it came from."""
         starting = self.phase != "running"
-        hung, self.hung = self.hung, False
+        counted = self._is_quiet(failure)
+        if counted and self.family.allows_restart(self):
+            self.fail_turn(failure)
+            self.note("failed")
+            return self._replace(failure, counts=True)
         cut_own_frames(failure)
         self._annotate(failure)
         self.fail_turn(failure)
@@ -141,28 +155,48 @@ class Cell(Ending):
             self.failed_start = True
             return Exit("start_failed", failure)
         self.report(failure)
+        if counted:
+            return self.give_up(failure)
         if not isinstance(failure, Exception) or self._is_final():
             return failed_exit(failure, self.detail)
-        answer = self._judge(failure, starting=starting, hung=hung)
+        answer = self._judge(failure, starting=starting)
         if answer == "resume":
             self._resume = True
             self.phase = "restarting"
             self.first_failure = failure
-            await checkpoint()
-            return None
+            return self._let_others_run()
         if answer == "restart":
             if self.halt is Halt.SWEEP:  # it joins the sweep that was under way
-                return await self._wait_for_go(failure)
-            return await self._start_over(failure, counts=True)
+                return self._wait_for_go(failure)
+            return self._start_over(failure, counts=True)
         if answer == "escalate":
             add_note(failure, f"escalated by {self.path}")
             self.upward = failure
         return failed_exit(failure, self.detail)
 
+    def _is_quiet(self, failure: BaseException) -> bool:
+        """Whether the answer is a restart, and nobody looks at the failure.
+
+        What it would be told, in notes and in the log, is half of a restart (W7).
+        """
+        rules = self.family.supervision
+        return (
+            self.phase == "running"
+            and self.halt is Halt.NONE
+            and self.owes is None
+            and rules.strategy == "one_for_one"
+            and self.options.restart != "temporary"
+            and isinstance(failure, Exception)
+            and not (self.shape.has_hooks or self.became or self.recipe.is_function)
+            and not (rules.directives or self.family.closing or self.hung)
+            and not (self.system._event_feed or log.isEnabledFor(logging.ERROR))
+        )
+
     def _is_final(self) -> bool:
         return self.halt >= Halt.STOP or bool(self.family.closing)
 
-    def _judge(self, failure: Exception, *, starting: bool, hung: bool) -> str:
+    def _judge(self, failure: Exception, *, starting: bool) -> str:
+        hung, self.hung = self.hung, False
         can_resume = not starting and not self.recipe.is_function
         try:
             directive = judge(self.family.supervision, failure, can_resume=can_resume)
@@ -179,44 +213,69 @@ class Cell(Ending):
 
     # --- Another incarnation ---
 
-    async def _start_over(
+    def _start_over(
+        self, why: BaseException, *, counts: bool, hook: Hook = "restarting"
+    ) -> Step:
+        """Restart, alone or with its siblings; None when the way is free."""
+        if self.halt is Halt.RETURN:
+            self.halt = Halt.NONE  # the failure came after context.stop(), and wins
+        sweeps = counts and self.family.supervision.strategy != "one_for_one"
+        if counts and not sweeps and not self.family.allows_restart(self):
+            return self.give_up(why)
+        return self._replace(why, counts=counts, hook=hook, sweeps=sweeps)
+
+    def _replace(
         self,
         why: BaseException,
         *,
         counts: bool,
-        hook: Literal["restarting", "stopped"] = "restarting",
+        hook: Hook = "restarting",
+        sweeps: bool = False,
+    ) -> Step:
+        """Take the old incarnation down, and let a new one come."""
+        self.first_failure = why if hook == "restarting" else None
+        if self.under is not None or self.has_hook(hook):
+            return self._replace_later(why, counts=counts, hook=hook, sweeps=sweeps)
+        self.take_down(self.first_failure, was_up=self.begin_end())
+        return self._begin_again(why, counts=counts, sweeps=sweeps)
+
+    async def _replace_later(
+        self, why: BaseException, *, counts: bool, hook: Hook, sweeps: bool
     ) -> Exit | None:
-        """Restart, alone or with its siblings; None when the way is free."""
-        family = self.family
-        if self.halt is Halt.RETURN:
-            self.halt = Halt.NONE  # the failure came after context.stop(), and wins
-        sweeps = counts and family.supervision.strategy != "one_for_one"
-        if counts and not sweeps and not family.allows_restart(self):
-            return self.give_up(why)
-        if hook == "stopped":
-            self.first_failure = None
-            trouble = await self._end_incarnation(
-                "stopped", Exit("normal", None, self.detail)
-            )
+        reason = Exit("normal", None, self.detail)
+        trouble = await self._end_incarnation(
+            hook, why if hook == "restarting" else reason
+        )
+        if trouble is None:
+            step = self._begin_again(why, counts=counts, sweeps=sweeps)
         else:
-            self.first_failure = why
-            trouble = await self._end_incarnation("restarting", why)
-        if trouble is not None:
             if counts:
                 self.add_extra(why)
-            return await self._answer_failure(trouble)
+            step = self._answer_failure(trouble)
+        return step if step is None or isinstance(step, Exit) else await step
+
+    def _begin_again(self, why: BaseException, *, counts: bool, sweeps: bool) -> Step:
         if sweeps:
-            return await self._wait_for_go(why, sweeps=True)
-        delay = family.pause_before_restart(self) if counts else 0.0
+            return self._wait_for_go(why, sweeps=True)
+        delay = self.family.pause_before_restart(self) if counts else 0.0
         self.announce("restarting", self.first_failure, delay)
-        await self._pause(delay)
+        is_fresh = self._renew_context()
+        if delay > 0:
+            return self._pause(delay)
+        # With more messages at hand it is one batch, of which a restart is a part.
+        self.left -= 1
+        if is_fresh and counts and self.left > 0 and (self.box.hand or self.box.tail):
+            return self._ended_meanwhile()
+        return self._let_others_run()
+
+    async def _let_others_run(self) -> Exit | None:
+        """A crash loop starves nobody for longer than any other batch."""
+        self.end_batch()
+        await checkpoint()
+        self.begin_batch()
         return self._ended_meanwhile()
 
-    async def _pause(self, delay: float) -> None:
-        self._renew_context()
-        if delay <= 0:
-            await checkpoint()  # a crash loop must let others run
-            return
+    async def _pause(self, delay: float) -> Exit | None:
         self.enter("backoff")
         over = False
 
@@ -231,12 +290,21 @@ class Cell(Ending):
         ends = (Halt.RESTART, Halt.STOP, Halt.KILL)
         await self.until(lambda: over or self.halt in ends)
         alarm.cancel()
+        return self._ended_meanwhile()
 
-    def _renew_context(self) -> None:
-        # Taken up by trio when the task is next scheduled: a restart starts fresh.
-        context = self.system._fresh_context()
-        context.run(CURRENT.set, self)
-        cast("Any", self.task).context = context
+    def _renew_context(self) -> bool:
+        """Let a restart start fresh; return whether this step is fresh already.
+
+        A new context is taken up by trio when the task is next scheduled.
+        """
+        now, base = copy_context(), self.system._context
+        other = sum(map(is_not, map(now.get, base), base.values()))
+        if other == 1 and len(now) == len(base):  # CURRENT alone is another
+            return True
+        fresh = self.system._fresh_context()
+        fresh.run(CURRENT.set, self)
+        cast("Any", self.task).context = fresh
+        return False
 
     async def _wait_for_go(
         self, why: BaseException | None, *, sweeps: bool = False
@@ -248,7 +316,8 @@ class Cell(Ending):
             if trouble is not None:
                 if why is not None and why is not self.swept_for:
                     self.add_extra(why)
-                return await self._answer_failure(trouble)
+                step = self._answer_failure(trouble)
+                return step if step is None or isinstance(step, Exit) else await step
             self.announce("restarting", why)
         self._cancel_deadline()
         if self.halt is Halt.SWEEP:

@@ -77,7 +77,8 @@ class Ending(Incarnation):
     def report(self, failure: BaseException) -> None:
         """Say that it failed: an event, a line in the log, and at the end the group."""
         self.announce("failed", failure)
-        log.error("%s failed: %s", self.path, show(failure), exc_info=failure)
+        if log.isEnabledFor(logging.ERROR):
+            log.error("%s failed: %s", self.path, show(failure), exc_info=failure)
         if isinstance(failure, Exception):
             self.family.collect(failure)
 
@@ -87,38 +88,54 @@ class Ending(Incarnation):
         self, hook: Literal["restarting", "stopped"], why: object
     ) -> BaseException | None:
         """Take the old incarnation down; return what its hook raised."""
+        was_up = self.begin_end()
+        if self.under is not None:
+            await self._close_children(self.under, Halt.STOP)
+        trouble = await self._call_hook(hook, why) if was_up else None
+        self.take_down(why, was_up=was_up)
+        return trouble
+
+    def begin_end(self) -> bool:
+        """Begin to take the incarnation down; return whether it was up."""
         was_up = self.phase == "running"
         self.phase = "restarting"
         self.between = True
         self._resume = False  # there was more to do than to go on
         cancel_timers(self.me)
-        await self._close_children(Halt.STOP)
-        trouble = await self._call_hook(hook, why) if was_up else None
+        return was_up
+
+    def take_down(self, why: object, *, was_up: bool) -> None:
+        """Let go of what was the incarnation's; its messages wait for the next."""
         if was_up:
             self.previous = self.instance
-        failure = why if isinstance(why, BaseException) else "ended"
-        self.fail_owed(failure)
+        self.fail_owed(why if isinstance(why, BaseException) else "ended")
         self.unstash()
-        return trouble
 
-    async def _close_children(self, halt: Halt) -> None:
-        family = self.under
-        if family is not None:
-            family.close(Halt.KILL if self.halt is Halt.KILL else halt)
-            await family.wait_closed()
-            for failure in family.failures:
-                self.add_extra(failure)
-            self.under = None
+    async def _close_children(self, family: Family, halt: Halt) -> None:
+        family.close(Halt.KILL if self.halt is Halt.KILL else halt)
+        await family.wait_closed()
+        for failure in family.failures:
+            self.add_extra(failure)
+        self.under = None
+
+    def has_hook(self, hook: str) -> bool:
+        """Whether what is left of the instance has its own version of a hook."""
+        if self.became is not None:
+            return any(overrides(one, hook) for one in self._behaviors())
+        return self.instance is not None and overrides(self.instance, hook)
+
+    def _behaviors(self) -> list[Actor[Any]]:
+        """Return what the actor has become, the last first, then the instance."""
+        first = [] if self.instance is None else [self.instance]
+        return [*reversed(self.became or ()), *first]
 
     async def _call_hook(self, hook: str, argument: object) -> BaseException | None:
         """Run a hook of what is left of the instance; return what it raised.
 
         Where the actor has become something else, that runs its hook first.
         """
-        if self.instance is None:
-            return None
         error: BaseException | None = None
-        for one in [*reversed(self.became or ()), self.instance]:
+        for one in self._behaviors():
             if overrides(one, hook):
                 found = await self._call_bounded(getattr(one, hook), argument)
                 if found is not None and error is not None:
@@ -169,8 +186,10 @@ class Ending(Incarnation):
         cancel_timers(self.me)
         if self._deadline is None and exit.kind not in ("killed", "shutdown"):
             self._set_deadline()
-        await self._close_children(Halt.KILL if exit.kind == "killed" else Halt.STOP)
-        if was_up and self.halt is not Halt.KILL:
+        if self.under is not None:
+            halt = Halt.KILL if exit.kind == "killed" else Halt.STOP
+            await self._close_children(self.under, halt)
+        if was_up and self.halt is not Halt.KILL and self.has_hook("stopped"):
             error = await self._call_hook("stopped", exit)
             if error is not None:
                 self.report(error)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
@@ -167,8 +166,10 @@ def show(message: object) -> str:
 
 def add_note(error: BaseException, text: str) -> None:
     """Add a note to an exception, if it can be changed: a frozen one cannot."""
-    with suppress(Exception):
+    try:
         error.add_note(text)
+    except Exception:
+        return
 
 
 def add_crash_notes(
@@ -191,7 +192,8 @@ def add_crash_notes(
         events: Its last events, oldest first.
     """
     head = f"actor: {path}, incarnation {incarnation}"
-    if any(note.startswith(head + "\n") for note in getattr(error, "__notes__", ())):
+    notes = getattr(error, "__notes__", None)
+    if notes and any(note.startswith(head + "\n") for note in notes):
         return
     add_note(
         error,
@@ -208,5 +210,7 @@ def cut_own_frames(error: BaseException) -> None:
         if not module.startswith("trio_actors._"):
             break
         trace = trace.tb_next
-    with suppress(Exception):
+    try:
         error.__traceback__ = trace
+    except Exception:
+        return  # it is frozen

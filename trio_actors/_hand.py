@@ -124,8 +124,8 @@ class Hand:
     def last_events(self) -> list[str]:
         """Return the last ten events, oldest first."""
         recent, noted = self._recent or self.remember(), self._noted
-        last = (recent[n & (RING - 1)] for n in range(max(0, noted - 10), noted))
-        return [one if isinstance(one, str) else one.__name__ for one in last]
+        last = [recent[at & (RING - 1)] for at in range(max(0, noted - 10), noted)]
+        return [one if type(one) is str else one.__name__ for one in last]
 
     # --- What is in hand ---
 
@@ -245,12 +245,14 @@ class Hand:
 
     def unstash(self) -> None:
         """Put what was stashed in front of the mailbox."""
+        if self.stash is None:
+            return
         stash, self.stash = self.stash, None
-        for item in stash or ():
+        for item in stash:
             content = item.content if type(item) is Carried else item
             if isinstance(content, Call):
                 content.held = False
-        self.box.put_back(stash or ())
+        self.box.put_back(stash)
 
     def _packed(self) -> Carried:
         values = tuple((var, value) for var, value, _ in self.carried or ())

@@ -174,7 +174,6 @@ class Incarnation(Life):
     def _open_scope(self) -> AbstractContextManager[object]:
         """Make a cancel scope, if something in the incarnation may wait."""
         self.attention = True
-        self.begin_batch()
         if self.recipe.is_function or self._wants_scope:
             self.scope = trio.CancelScope()
             return self.scope

@@ -117,7 +117,7 @@ class Life(Turns):
     @property
     def me(self) -> Cell:
         """The whole of which this class is a part, for type checkers."""
-        return cast("Cell", self)
+        return self  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     @property
     def context(self) -> Any:
@@ -190,7 +190,7 @@ class Life(Turns):
 
     def signal(self) -> None:
         """Let those who wait look again."""
-        if self._lot is not None:
+        if self._lot:
             self._lot.unpark_all()
 
     async def wait_idle(self) -> None:

@@ -247,6 +247,8 @@ def directive_for(directives: Directives, error: BaseException) -> Directive:
         Exception: What the user's function raised, or a ValueError if it returned
             something else than a directive.
     """
+    if not directives:
+        return "restart"
     found: list[Directive] = [
         _directive_of_leaf(directives, leaf) for leaf in leaves(error)
     ]

@@ -28,11 +28,13 @@ class Restarting(Growing):
     def allows_restart(self, cell: Cell) -> bool:
         """Count a restart of *cell*; False if that was one too many."""
         self.runtime.touch("sup", self.path)
-        window = self._window
+        if self.supervision.max_restarts is None:
+            return True
+        window: RestartWindow | None = self._window
         if self.supervision.per_child:
-            window = self._windows.setdefault(
-                cell.name, RestartWindow(self.supervision)
-            )
+            window = self._windows.get(cell.name)
+        if window is None:
+            window = self._windows[cell.name] = RestartWindow(self.supervision)
         return window.allows(self.runtime.now())
 
     def restart_limit(self, cell: Cell) -> RestartLimit:

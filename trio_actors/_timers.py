@@ -144,6 +144,7 @@ def cancel_timer(cell: Cell, key: Hashable) -> None:
 
 def cancel_timers(cell: Cell) -> None:
     """Cancel all timers of an actor."""
-    for timer in (cell.timers or {}).values():
-        timer.cancel()
-    cell.timers = None
+    if cell.timers is not None:
+        for timer in cell.timers.values():
+            timer.cancel()
+        cell.timers = None
