@@ -13,7 +13,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from trio.lowlevel import (
@@ -28,7 +28,7 @@ from trio.lowlevel import (
 from ._bursts import NOTHING, Bursts
 from ._mailbox import Door, Mailbox, Overflow, Owner, Waiter
 from ._messages import DeadReason, Signal
-from ._park import WOKEN, make_trap, park
+from ._park import WOKEN, make_trap
 
 BURST = 16
 """How much room one waiting sender is given at a time: W8 is 3 times as fast."""
@@ -39,12 +39,12 @@ class Box(Bursts):
 
     __slots__ = (
         "_extra",
-        "_trap",
         "consumer",
         "door",
         "mailbox",
         "owner",
         "refusal",
+        "trap",
         "waiting",
     )
 
@@ -57,7 +57,7 @@ class Box(Bursts):
         self.consumer: Task | None = None
         self.waiting: dict[Waiter, None] | None = None
         self._extra = 0  # stored signals, which take no room, less the room granted
-        self._trap: Any = None  # what parks the actor
+        self.trap: Any = None  # what parks the actor, made at its first sleep
 
     @property
     def capacity(self) -> float:
@@ -229,7 +229,7 @@ class Box(Bursts):
         del self.waiting[waiter]
         waiter.got = room
         self._extra -= room
-        reschedule(waiter.task)
+        reschedule(waiter.task, WOKEN)
         return room
 
     def _free(self) -> float:
@@ -271,12 +271,10 @@ class Box(Bursts):
             self.consumer = None
             reschedule(task, WOKEN)
 
-    def sleep(self, task: Task) -> Awaitable[None]:
-        """Let the actor sleep until `wake()`, when it awaits what is returned."""
-        if self._trap is None:
-            self._trap = make_trap(self._abort)
-        self.consumer = task
-        return park(self._trap)
+    def make_trap(self) -> Any:
+        """Make what lets the actor sleep until `wake()`."""
+        self.trap = make_trap(self._abort)
+        return self.trap
 
     def _abort(self, _: object) -> Abort:
         self.consumer = None

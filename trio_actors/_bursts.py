@@ -104,11 +104,18 @@ class Bursts:
         hand = self.hand
         if hand or not self.tail:
             return hand
+        tail = self.tail
+        if len(tail) == 1 and not self.between and hand is not NOTHING:
+            # A quiet actor: there is as much room as before it came.
+            hand.append(tail.pop())
+            self._before = 1
+            self._taken += 1
+            return hand
         if self.between:
             hand = self._open()[1].receive_nowait()
             self.between -= len(hand)
         else:
-            hand = self.tail
+            hand = tail
             self.tail = []
         hand.reverse()
         self.hand = hand

@@ -28,6 +28,7 @@ from ._errors import ActorError, add_note, cut_own_frames
 from ._halts import Halt, Phase, failed_exit
 from ._hand import EMPTY
 from ._messages import Exit
+from ._park import park
 from ._policy import answer_to, judge
 from ._waits import CURRENT
 
@@ -91,7 +92,8 @@ class Cell(Ending):
                                 if box.hand or box.tail:
                                     await checkpoint()
                                 elif not (self.halt or self._lot) or self._may_rest():
-                                    await box.sleep(task)
+                                    box.consumer = task
+                                    await park(box.trap or box.make_trap())
                                 self.begin_batch()
                 except Exception as error:
                     failure = error

@@ -15,6 +15,7 @@ from trio.lowlevel import (
 from ._cell import Cell
 from ._context import Context
 from ._messages import LAPSED, Request
+from ._park import park
 from ._pending import check_error
 
 M_co = TypeVar("M_co", covariant=True)
@@ -80,13 +81,14 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         raise trio.EndOfChannel
 
     async def _sleep(self) -> None:
-        cell = self._cell
+        cell, box = self._cell, self._cell.box
         cell.signal()
         self._receiving = True
-        if cell.box.waiting:
-            cell.box.grant()
+        if box.waiting:
+            box.grant()
+        box.consumer = current_task()
         try:
-            await cell.box.sleep(current_task())
+            await park(box.trap or box.make_trap())
         finally:
             self._receiving = False
         cell.begin_batch()
