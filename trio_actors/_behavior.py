@@ -148,13 +148,22 @@ def overrides(instance: Actor[Any], hook: str) -> bool:
 class Shape:
     """What the loop knows of a class of actors."""
 
-    __slots__ = ("_table", "fast", "found", "has_hooks", "is_async", "waits")
+    __slots__ = (
+        "_table",
+        "fast",
+        "found",
+        "has_hooks",
+        "has_start",
+        "is_async",
+        "waits",
+    )
 
     def __init__(
         self, table: dict[type, Handler], *, has_start: bool, has_hooks: bool
     ) -> None:
         self._table = table
         self.is_async: bool = has_start or any(one.is_async for one in table.values())
+        self.has_start: bool = has_start  # a hook that is run before the first message
         self.has_hooks: bool = has_hooks  # that are told of a failure
         self.found: dict[type, Handler | None] = {}
         # By the exact type of a message: handlers that are called with nothing around

@@ -76,7 +76,10 @@ class Cell(Ending):
                 try:
                     while self._sets_out():
                         with self._open_scope():
-                            await self._start() if self.scope else self._begin()
+                            if self._waits_at_start:
+                                await self._start()
+                            else:
+                                self._begin()
                             while not self.attention or self._look_up():
                                 if box.hand or box.tail:
                                     work = self._handle()

@@ -214,6 +214,13 @@ class Incarnation(Life):
         return rest
 
     @property
+    def _waits_at_start(self) -> bool:
+        """Whether it must be awaited until it has begun, or a function has ended."""
+        if self.phase == "running":
+            return False  # it became asynchronous in the middle of its life
+        return self.shape.has_start or self.recipe.is_function
+
+    @property
     def _wants_scope(self) -> bool:
         return self.shape.is_async
 
@@ -236,15 +243,15 @@ class Incarnation(Life):
                 self.box.configure(instance.mailbox)
 
     async def _start(self) -> None:
-        if self.phase == "running":
-            return  # it became asynchronous in the middle of its life
-        if not self._resume and self.instance is not None:
+        """Run what comes before the first message, or the function of a function."""
+        if self.shape.has_start and not self._resume:
+            instance = cast("Actor[Any]", self.instance)
             self.busy_since = self.runtime.now()
             failure, previous = self.first_failure, self.previous
             if self.was_started and failure is not None and previous is not None:
-                await self.instance.restarted(cast("Exception", failure), previous)
+                await instance.restarted(cast("Exception", failure), previous)
             else:
-                await self.instance.started()
+                await instance.started()
             self.busy_since = math.inf
             if self.asked is not None:
                 self.abandon_asked()
@@ -253,6 +260,8 @@ class Incarnation(Life):
             await self._serve()
 
     def _begin(self) -> None:
+        if self.phase == "running":
+            return
         again, resumed = self.was_started, self._resume
         self.was_started = True
         self.enter("running")
