@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import pytest
@@ -426,7 +426,7 @@ def test_an_actor_that_has_ended_is_forgotten_at_once(kind: str) -> None:
         gc.collect()
         left = [one for one in gc.get_objects() if type(one) is cell]
         # Another test's may live in what is shown of its failure.
-        return sum(cast("Any", one).system is system for one in left)
+        return sum(one.system is system for one in left)
 
     assert in_a_system(around) <= 1
 

@@ -37,6 +37,10 @@ BURST = 16
 class Box(Bursts):
     """The mailbox of one actor. It outlives the actor's incarnations."""
 
+    # Of the bursts, and written here: the types are complete for each class.
+    limit: float
+    room: float
+
     __slots__ = (
         "_extra",
         "consumer",
@@ -261,8 +265,7 @@ class Box(Bursts):
     def put_back(self, items: Iterable[Any]) -> None:
         """Store *items* in front of all others, in their order."""
         self.put_in_front(items)
-        if self.hand:
-            self.wake()
+        self.wake()
 
     def wake(self) -> None:
         """Wake the actor if it sleeps in its mailbox."""

@@ -134,9 +134,7 @@ class Bursts:
         return self.refill().pop()
 
     def put_in_front(self, items: Iterable[Any]) -> None:
-        """Store *items* in front of all others, in their order."""
-        if self.hand is NOTHING:
-            self.hand = []
+        """Store *items*, which were taken before, in front of all others."""
         self._before = min(self._before, len(self.hand))
         self.hand.extend(reversed(list(items)))
 

@@ -51,6 +51,7 @@ class Cell(Ending):
     go: bool
     halt: Halt
     hung: bool
+    left: int
     phase: Phase
     task: Task | None
     upward: BaseException | None

@@ -34,6 +34,7 @@ from ._timers import cancel_timers
 log = logging.getLogger("trio_actors")
 
 NO_SCOPE = nullcontext()
+REQUEST: Any = Call  # of any type, for type checkers
 
 
 class Incarnation(Life):
@@ -43,6 +44,7 @@ class Incarnation(Life):
 
     # Of the other parts, and written here: the types are complete for each class.
     attention: bool
+    between: bool
     batching: bool
     became: list[Actor[Any]] | None
     behavior: Actor[Any] | None
@@ -341,6 +343,7 @@ class Incarnation(Life):
         fast = quick.fast
         recent, at = self._recent or self.remember(), self._noted
         left, done = self.left, 0
+        kind: type[Any]
         self.batching = True
         try:
             while left and not self.attention:
@@ -362,7 +365,7 @@ class Incarnation(Life):
                     at += 1
                     self.begin_wait()
                     return quick.waits[kind](behavior, item)
-                elif isinstance(item, Call) and item.is_quick(fast):
+                elif isinstance(item, REQUEST) and item.is_quick(fast):
                     recent[at & 15] = kind = type(item.message)
                     at += 1
                     done += self.answer_now(item, fast[kind])

@@ -157,7 +157,7 @@ class Call(Generic[R_co]):
                 self.check_deadlock()
             return await wait_task_rescheduled(self._abort)  # type: ignore[no-any-return]
         except AskDeadlock:
-            if self._task is not None:  # it was found here, and is no answer
+            if not self.given:  # it was found here, and is no answer
                 self._task = None
                 self.abandon()
             raise
@@ -199,21 +199,17 @@ class Call(Generic[R_co]):
         """Whether somebody still waits for an answer that was not given."""
         return not (self.given or self.abandoned)
 
-    def answer(self, value: Any) -> None:
-        """Give the answer; a late one is counted and dropped (ASK-D4)."""
+    def answer(self, value: Any, error: BaseException | None = None) -> None:
+        """Give the answer, or an error; a late one is counted and dropped (ASK-D4)."""
         if self.given or self.abandoned:
             self.target.system._late_replies += 1
         else:
             self.given = True
-            self.arrive(value, None)
+            self.arrive(value, error)
 
     def fail(self, error: BaseException) -> None:
-        """Raise *error* in the asker; a late one is counted and dropped."""
-        if self.given or self.abandoned:
-            self.target.system._late_replies += 1
-        else:
-            self.given = True
-            self.arrive(None, error)
+        """Raise *error* in the asker."""
+        self.answer(None, error)
 
     def arrive(self, value: Any, error: BaseException | None) -> None:
         """Let the answer reach the asker."""

@@ -49,6 +49,7 @@ class Turns(Hand):
     dead: int
     failed: int
     handled: int
+    left: int
     owed: list[Call[Any]] | None
     sabotage: BaseException | None
     shape: Shape
