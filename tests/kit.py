@@ -207,6 +207,38 @@ class Doer(Actor[Do | Go | Note]):
         self.log.append(message.text)
 
 
+# --- A tree that is deeper than Python's stack -------------------------------
+
+
+@attrs.frozen
+class Grow(Request[ActorRef[Any]]):
+    """Start a child like oneself; the answer is its ref."""
+
+    name: str
+
+
+class Branch(Actor[Grow]):
+    """Grows by one level at a time, and writes down its goodbyes."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    async def stopped(self, reason: Exit) -> None:
+        self.log.append(self.context.ref.path)
+
+    @handler
+    async def grow(self, message: Grow) -> ActorRef[Any]:
+        return await self.context.spawn(Branch, self.log, name=message.name)
+
+
+async def grown(system: ActorSystem, depth: int) -> list[ActorRef[Any]]:
+    """Grow a chain of actors, a level each; return them from the top down."""
+    refs: list[ActorRef[Any]] = [await system.spawn(Branch, list[str](), name="x")]
+    while len(refs) < depth:
+        refs.append(await refs[-1].ask(Grow("x")))
+    return refs
+
+
 # --- Systems opened by hand -------------------------------------------------
 
 _opened: list[ActorSystem] = []

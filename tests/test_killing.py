@@ -1,10 +1,28 @@
 """Kill and restart; ends in hooks, in a pause, and while somebody waits for room."""
 
+import sys
+from typing import Any
+
 import attrs
 import pytest
 import trio
+import trio.testing
 
-from tests.kit import Add, Boom, Counter, Do, Doer, Go, Note, Sleep, Worker, reasons
+from tests.kit import (
+    Add,
+    Boom,
+    Counter,
+    Do,
+    Doer,
+    Go,
+    Note,
+    Sleep,
+    Worker,
+    grown,
+    open_system,
+    reasons,
+    run_main,
+)
 from trio_actors import (
     Actor,
     ActorError,
@@ -19,6 +37,8 @@ from trio_actors import (
     Supervision,
     handler,
 )
+from trio_actors._halts import Halt
+from trio_actors._runtime import Resource
 from trio_actors.testing import World
 
 # --- Kill -------------------------------------------------------------------
@@ -75,6 +95,46 @@ async def test_kill_of_a_parent_kills_all_below_at_once(world: World) -> None:
     assert (await ref.wait_stopped()).kind == "killed"
     assert log == ["a+", "b+"]
     assert trio.current_time() == 1
+
+
+@pytest.mark.parametrize("verb", ["kill", "stop"])
+def test_a_tree_deeper_than_the_stack_of_python_ends(verb: str) -> None:
+    """SUP-8, whatever its depth: kill went down by recursion, and then hung."""
+    depth = sys.getrecursionlimit() + 200
+
+    async def main() -> None:
+        async with open_system() as system:
+            ends: list[str] = []
+            refs = await grown(system, depth)
+            async with trio.open_nursery() as nursery:
+                for ref in refs:
+                    nursery.start_soon(note_end, ref, ends)
+                await trio.testing.wait_all_tasks_blocked()
+                getattr(refs[0], verb)()
+            kind = {"kill": "killed", "stop": "shutdown"}[verb]
+            assert ends == [f"{ref.path} {kind}" for ref in reversed(refs)]
+
+    async def note_end(ref: ActorRef[Any], ends: list[str]) -> None:
+        exit = await ref.wait_stopped()
+        ends.append(f"{ref.path} {exit.kind}")
+
+    run_main(main)
+
+
+async def test_a_kill_reaches_all_below_before_it_returns(world: World) -> None:
+    """The verbs: at once, at all levels, from the top down, each written down."""
+    touched: list[str] = []
+    refs = await grown(world, 5)
+    touch = world._runtime.touch
+
+    def note(resource: Resource, owner: str, *, write: bool = True) -> None:
+        touch(resource, owner, write=write)
+        touched.append(f"{resource} {owner}")
+
+    world._runtime.touch = note  # type: ignore[method-assign]
+    refs[0]._cell.request(Halt.KILL)
+    assert touched == [f"life {ref.path}" for ref in refs]
+    assert {ref._cell.halt for ref in refs} == {Halt.KILL}
 
 
 async def test_a_failed_handler_of_a_killed_actor_is_still_reported(

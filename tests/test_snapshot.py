@@ -1,6 +1,7 @@
 """The tree as values and as text, the event stream, the trace of one actor."""
 
 import math
+import sys
 from textwrap import dedent
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.kit import (
     Boom,
     Counter,
     Get,
+    Grow,
     Note,
     Sleep,
     Worker,
+    grown,
     open_system,
     run_main,
 )
@@ -195,6 +198,46 @@ async def test_a_swept_sibling_is_shown_as_waiting(world: World) -> None:
     await trio.sleep(1)
     states = [one.state for one in world.snapshot().children[0].children]
     assert states == ["backoff", "backoff"]
+
+
+@pytest.mark.parametrize("children", [0, 1, 2, 3])
+async def test_a_snapshot_shows_itself_as_any_record(
+    world: World, children: int
+) -> None:
+    """One can paste it."""
+    branch, *_ = await grown(world, 2)
+    for number in range(children):
+        await branch.ask(Grow(f"child-{number}"))
+    found = world.snapshot()
+    known = {"Snapshot": Snapshot, "inf": math.inf}
+    assert eval(repr(found), known) == found
+    assert repr(found).startswith("Snapshot(path='world', state='running', queued=0, ")
+    plain = attrs.make_class("Snapshot", [one.name for one in attrs.fields(Snapshot)])
+    assert repr(found) == repr(attrs_twin(found, plain))
+
+
+def attrs_twin(one: Snapshot, kind: type) -> object:
+    """Return it as a record whose repr is not its own."""
+    values = attrs.asdict(one, recurse=False)
+    values["children"] = tuple(attrs_twin(child, kind) for child in one.children)
+    return kind(**values)
+
+
+async def test_a_tree_deeper_than_the_stack_of_python_can_be_looked_at() -> None:
+    """OBS-2: nothing goes down the tree by recursion."""
+    depth = sys.getrecursionlimit() + 200
+    async with open_system() as system:
+        refs = await grown(system, depth)
+        found = system.snapshot()
+        assert found.handled == depth - 1
+        lines = found.render().splitlines()
+        assert len(lines) == depth + 1
+        assert lines[-1].startswith("   " * (depth - 1) + "└─ x")
+        assert repr(found).count("Snapshot(path=") == depth + 1
+        for ref in refs:
+            (found,) = found.children
+            assert found.path == ref.path
+        assert found.children == ()
 
 
 # --- Text -------------------------------------------------------------------

@@ -23,6 +23,7 @@ import trio
 from trio.lowlevel import Task, disable_ki_protection
 
 from ._behavior import NO_SHAPE, Actor, Shape
+from ._deep import Steps, do_all
 from ._halts import VERBS, Halt, Phase, split_cancelled
 from ._hand import EMPTY
 from ._life import Life
@@ -74,6 +75,10 @@ class Incarnation(Life):
 
     def request(self, halt: Halt, detail: str = "") -> None:
         """End the incarnation; never waits, never queues behind messages."""
+        do_all(self.requesting(halt, detail))
+
+    def requesting(self, halt: Halt, detail: str = "") -> Steps:
+        """Do what `request()` does; those below are killed in between."""
         if self.phase == "stopped" or halt <= self.halt:
             return
         self.runtime.touch("life", self.path)
@@ -87,7 +92,7 @@ class Incarnation(Life):
             self.box.shut(Door.CLOSED, self.box.refusal)
             self.bury_all("stopped")  # their askers need not wait for our goodbye
         if halt is Halt.KILL and self.under is not None:
-            self.under.close(Halt.KILL)
+            yield self.under.closing_down(Halt.KILL)
         if halt in (Halt.KILL, Halt.RESTART):
             self._cancel(halt)
         elif halt in (Halt.STOP, Halt.SWEEP) and self.phase != "suspended":
@@ -343,7 +348,7 @@ class Incarnation(Life):
         fast = quick.fast
         recent, at = self._recent or self.remember(), self._noted
         left, done = self.left, 0
-        kind: type[Any]
+        kind: Any
         self.batching = True
         try:
             while left and not self.attention:

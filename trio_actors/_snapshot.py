@@ -1,13 +1,20 @@
-"""The tree as it is now, as values and as text."""
+"""The tree as it is now, as values and as text.
+
+Rules of this file:
+
+* A tree may be deeper than Python's stack: nothing here goes down by recursion.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast, final
 
 import attrs
 
 from ._cell import Cell
+from ._family import walk
 
 if TYPE_CHECKING:
     from ._supervisor import Family
@@ -16,7 +23,7 @@ State = Literal["starting", "running", "backoff", "stopping", "stopped"]
 
 
 @final
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Snapshot:
     """An actor and its children at one moment."""
 
@@ -45,24 +52,44 @@ class Snapshot:
     children: tuple[Snapshot, ...]
     """Its children in start order."""
 
+    def __repr__(self) -> str:
+        """As of any record, but for a tree of any depth."""
+        texts: list[str] = []
+        left: list[Snapshot | str] = [self]
+        while left:
+            one = left.pop()
+            if isinstance(one, str):
+                texts.append(one)
+                continue
+            values = [f"{name}={getattr(one, name)!r}" for name in VALUES]
+            texts.append(f"Snapshot({', '.join(values)}, children=(")
+            left.append(",))" if len(one.children) == 1 else "))")
+            for child in reversed(one.children):
+                left += [child, ", "]
+            if one.children:
+                left.pop()  # no comma before the first
+        return "".join(texts)
+
     def render(self) -> str:
         """Return the tree as text, a line for each actor."""
-        rows = list(_rows(self, "", ""))
+        rows = list(_rows(self))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:{width}}  {facts}".rstrip() for name, facts in rows)
 
 
-def _rows(one: Snapshot, first: str, others: str) -> list[tuple[str, str]]:
-    name = one.path.rpartition("/")[2] or one.path
-    rows = [(first + name, _facts(one))]
-    for child in one.children:
-        is_last = child is one.children[-1]
-        rows += _rows(
-            child,
-            others + ("└─ " if is_last else "├─ "),
-            others + ("   " if is_last else "│  "),
-        )
-    return rows
+VALUES = [one.name for one in attrs.fields(Snapshot) if one.name != "children"]
+
+
+def _rows(top: Snapshot) -> Iterator[tuple[str, str]]:
+    """Iterate over the lines, each in two columns."""
+    left = [(top, "", "")]
+    while left:
+        one, first, others = left.pop()
+        yield first + (one.path.rpartition("/")[2] or one.path), _facts(one)
+        branch, trunk = "└─ ", "   "
+        for child in reversed(one.children):
+            left.append((child, others + branch, others + trunk))
+            branch, trunk = "├─ ", "│  "
 
 
 def _facts(one: Snapshot) -> str:
@@ -79,10 +106,8 @@ def _facts(one: Snapshot) -> str:
     return "  ".join(facts)
 
 
-def snapshot_of(cell: Cell) -> Snapshot:
-    """Return an actor and all below it as they are now."""
+def _look_at(cell: Cell, children: tuple[Snapshot, ...]) -> Snapshot:
     box = cell.box
-    under = cell.under
     since = cell.runtime.now() - cell.busy_since
     wait = cell.waits_for
     return Snapshot(
@@ -97,10 +122,17 @@ def snapshot_of(cell: Cell) -> Snapshot:
         handling=cell.handling_type,
         handling_for=max(0.0, since),
         waits_for=wait.target.path if wait is not None else None,
-        children=tuple(snapshot_of(child) for child in under.in_order())
-        if under is not None
-        else (),
+        children=children,
     )
+
+
+def snapshot_of(top: Cell) -> Snapshot:
+    """Return an actor and all below it as they are now."""
+    made: dict[Cell, Snapshot] = {}
+    for cell in reversed(list(walk([top]))):  # children before their parents
+        under = cell.under.in_order() if cell.under is not None else []
+        made[cell] = _look_at(cell, tuple(made.pop(child) for child in under))
+    return made[top]
 
 
 def snapshot_of_all(root: Family, name: str, *, ended: bool) -> Snapshot:

@@ -18,6 +18,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._cell import Cell
+from ._deep import Steps, do_all
 from ._family import InnerTask, not_open, settle, walk
 from ._halts import Halt
 from ._mailbox import Door
@@ -85,6 +86,10 @@ class Family(Restarting):
 
     def close(self, halt: Halt) -> None:
         """Stop all children, or kill them; `wait_closed()` waits for it."""
+        do_all(self.closing_down(halt))
+
+    def closing_down(self, halt: Halt) -> Steps:
+        """Do what `close()` does; the children are killed in between."""
         if halt <= self.closing:
             return
         self.closing = halt
@@ -92,7 +97,7 @@ class Family(Restarting):
             self._work_scope.cancel()
         if halt is Halt.KILL:
             for cell in list(self.children.values()):
-                cell.request(Halt.KILL)
+                yield cell.requesting(Halt.KILL)
             for inner in list(self._tasks):
                 inner.scope.cancel()
         self._lot.unpark_all()
