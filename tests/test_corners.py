@@ -20,8 +20,8 @@ from trio_actors import (
     handler,
 )
 from trio_actors._box import Box
+from trio_actors._keys import key_hash
 from trio_actors._mailbox import Door
-from trio_actors._routing import key_hash
 from trio_actors.testing import World, run
 from trio_actors.testing._clock import WorldClock
 

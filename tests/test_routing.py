@@ -1,9 +1,12 @@
 """Who of several workers gets a message (ROU-1 ... ROU-3)."""
 
+import math
 import subprocess
 import sys
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any, Self
 
 import attrs
 import pytest
@@ -16,6 +19,7 @@ from trio_actors import (
     Actor,
     ActorFailed,
     ActorStopped,
+    Exit,
     Inbox,
     Mailbox,
     MailboxFull,
@@ -24,7 +28,8 @@ from trio_actors import (
     Request,
     handler,
 )
-from trio_actors._routing import ROUTINGS, key_hash
+from trio_actors._keys import KEYS, key_hash
+from trio_actors._routing import ROUTINGS
 from trio_actors.testing import World
 
 
@@ -192,9 +197,7 @@ def test_any_text_is_a_key_and_equal_texts_are_one(text: str) -> None:
 def test_a_key_leads_to_the_same_number_in_every_process() -> None:
     """Text is salted by Python's own hash: a cluster could not agree on it."""
     keys = ("user-1", b"bytes", ("room", 7, ("deep", b"x")), 12, "\udcff")
-    program = (
-        f"from trio_actors._routing import key_hash\nprint(*map(key_hash, {keys!r}))"
-    )
+    program = f"from trio_actors._keys import key_hash\nprint(*map(key_hash, {keys!r}))"
     printed = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -252,6 +255,115 @@ async def test_a_wrong_routing_is_refused_before_anything_is_started(
     for known in ROUTINGS:
         assert known in str(caught.value)
     assert world.snapshot().children == ()
+
+
+# --- Among many -------------------------------------------------------------
+
+
+class Calls:
+    """Counts what is called, in Python and in C, within a block."""
+
+    def __enter__(self) -> Self:
+        self.count = 0
+        self._before = sys.getprofile()
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(self._before)
+
+    def _note(self, frame: FrameType, event: str, arg: object) -> None:
+        self.count += event in ("call", "c_call")
+
+
+def by_key(work: Work | Fail) -> object:
+    return getattr(work, "key", None)
+
+
+@pytest.mark.parametrize("routing", ["round_robin", "random", "least_loaded", by_key])
+async def test_a_message_costs_the_same_among_ten_workers_and_among_a_thousand(
+    world: World, routing: Any
+) -> None:
+    """All workers were looked at for each message: a thousand cost 10 asks."""
+    counts: list[int] = []
+    for size in (10, 1000):
+        pool = await world.spawn_pool(Named, size=size, routing=routing)
+        calls = Calls()
+        for _ in range(2):  # a key that comes for the first time costs more
+            with calls:
+                for key in range(5):
+                    pool.tell_nowait(Work(key=key))
+            await world.settled()
+        counts.append(calls.count)
+    few, many = counts
+    assert few > 5
+    assert many < 2 * few
+
+
+async def test_a_new_key_costs_two_calls_a_worker(world: World) -> None:
+    """The path of each was hashed by calls in Python; there is no way around a look."""
+    pool = await world.spawn_pool(Named, size=100, routing=by_key)
+    pool.tell_nowait(Work(key=-1))
+    with Calls() as calls:
+        for key in range(10):
+            pool.tell_nowait(Work(key=key))
+    assert calls.count < 10 * 200
+
+
+async def test_a_pool_remembers_few_keys_and_who_has_all(world: World) -> None:
+    """Remembering changes nothing: neither a key's worker, nor for how long."""
+    pool = await world.spawn_pool(Named, size=7, routing=by_key)
+    crew = pool._pool.workers
+    for _ in range(2):
+        got = {key: crew.owner(key).path for key in range(KEYS + 100)}
+        assert got == owners(pool, range(KEYS + 100))
+    assert 100 <= len(crew._owners) <= KEYS
+
+
+class Leaving(Named):
+    """Takes its time to go."""
+
+    async def stopped(self, reason: Exit) -> None:
+        await trio.sleep(1000)
+
+
+@pytest.mark.parametrize("routing", ROUTINGS[:3])
+async def test_those_that_stay_share_what_one_on_its_way_out_does_not_take(
+    world: World, routing: Any
+) -> None:
+    """A worker that drains or has ended gets nothing more; nobody gets it twice."""
+    log: list[str] = []
+    pool = await world.spawn_pool(
+        Leaving, log, size=5, routing=routing, shutdown=math.inf
+    )
+    for ref in pool.workers[1:3]:
+        ref.stop()
+    await trio.sleep(1)
+    for _ in range(300):
+        pool.tell_nowait(Work())
+    await trio.sleep(1)
+    shares = tally(log)
+    assert sum(shares) == 300
+    assert len(shares) == 3
+    assert shares == [100] * 3 or routing == "random"
+
+
+async def test_the_keys_of_one_on_its_way_out_go_where_they_will_be(
+    world: World,
+) -> None:
+    """And those of the others stay where they are."""
+    pool = await world.spawn_pool(Leaving, size=5, routing=by_key, shutdown=math.inf)
+    workers = pool.workers
+    before = owners(pool, range(200))
+    workers[2].stop()
+    await trio.sleep(1)
+    during = {key: await pool.ask(Work(key=key)) for key in range(200)}
+    moved = {key for key in during if not before[key].endswith(f"/{during[key]}")}
+    assert moved == {key for key in before if before[key] == workers[2].path}
+    workers[2].kill()
+    await workers[2].wait_stopped()
+    after = owners(pool, range(200))
+    assert [path.rpartition("/")[2] for path in after.values()] == [*during.values()]
 
 
 # --- All of them ------------------------------------------------------------

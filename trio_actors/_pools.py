@@ -22,6 +22,7 @@ from ._cell import Cell
 from ._complaints import mailbox_full
 from ._errors import MailboxFull, StartFailed
 from ._halts import Halt, Options
+from ._keys import Crew
 from ._policy import Supervision
 from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, takes
@@ -40,7 +41,7 @@ class Pool:
         self.recipe: Recipe = recipe
         self.options: Options = options
         self.size: int = size
-        self.workers: tuple[ActorRef[Any], ...] = ()
+        self.workers: Crew = Crew()
         self.hands_over: bool = False  # its workers get what has waited for them
         self.router: Router | None = None
 
@@ -67,7 +68,7 @@ class PoolActor(Actor[Never]):
 
 def refresh(pool: Pool, family: Family) -> None:
     """Note who gets messages now."""
-    pool.workers = tuple(cell.ref for cell in family.in_order())
+    pool.workers = Crew(cell.ref for cell in family.in_order())
 
 
 class PoolRef(RoutedRef[M_contra]):
@@ -117,11 +118,11 @@ class PoolRef(RoutedRef[M_contra]):
                 await ref._cell.wait_ended()
 
     def _actors(self) -> Sequence[ActorRef[Any]]:
-        """Return the workers, if the pool is open and they take messages."""
+        """Return the workers, if the pool is open."""
         pool, cell = self._pool, self._cell
         if not (pool.hands_over or (cell.phase == "running" and takes(cell))):
             return ()
-        return tuple(ref for ref in pool.workers if takes(ref._cell))
+        return pool.workers
 
     def _put_nobody(self, item: Any) -> bool:
         """Keep a message for the workers to come; without any it is a dead letter."""

@@ -4,22 +4,19 @@ Rules of this file:
 
 * The choice is made in the sender's step and the message goes straight to the chosen
   actor's mailbox, so that an answer takes no way through a pool.
-* A key leads to one actor by rendezvous hashing: when the actors change, only the keys
-  of those that came or went move. Equal keys have equal hashes; text is hashed by
-  CRC-32, so that it is the same in every process.
+* It costs the same among many: nobody is looked at who need not be. (Exceptions: all
+  that are asked get it; a key that comes for the first time; the least loaded when
+  nobody is idle.)
 """
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import logging
-import zlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
-import attrs
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint,
@@ -28,6 +25,7 @@ from trio.lowlevel import (
 
 from ._complaints import mailbox_full
 from ._errors import MailboxFull, show
+from ._keys import Crew, key_hash
 from ._mailbox import Door
 from ._messages import Carried, Request
 from ._pending import Call, Pending, message_of
@@ -46,6 +44,8 @@ Routing: TypeAlias = Literal[
     "round_robin", "random", "least_loaded", "broadcast", "first"
 ]
 ROUTINGS = ("round_robin", "random", "least_loaded", "broadcast", "first")
+IDLE = (False, 0)
+"""The load of an actor that has nothing to do: nobody has less."""
 
 
 def check_routing(routing: object) -> None:
@@ -56,36 +56,6 @@ def check_routing(routing: object) -> None:
             f" {', '.join(map(repr, ROUTINGS))}, or a function that gives the key of"
             " a message."
         )
-
-
-def key_hash(key: Hashable) -> int:
-    """Return a number that is the same for equal keys, and in every process."""
-    if isinstance(key, str):
-        return zlib.crc32(key.encode("utf-8", "surrogatepass"))
-    if isinstance(key, bytes):
-        return zlib.crc32(key)
-    if key is None:
-        return 0  # its own hash is an address before Python 3.12
-    if isinstance(key, enum.Enum):
-        return key_hash((type(key).__name__, key.name))
-    if isinstance(key, frozenset):
-        return sum(map(key_hash, cast("frozenset[Hashable]", key)))
-    parts = _parts(key)
-    return hash(key) if parts is None else hash(tuple(map(key_hash, parts)))
-
-
-def _parts(key: Hashable) -> tuple[Hashable, ...] | None:
-    """Return what a key that is made of others is equal by."""
-    if isinstance(key, tuple):
-        return cast("tuple[Hashable, ...]", key)
-    kind = type(key)
-    if attrs.has(kind):
-        fields = attrs.fields(kind)
-        return tuple(getattr(key, one.name) for one in fields if one.eq)
-    if dataclasses.is_dataclass(key):
-        fields = dataclasses.fields(key)
-        return tuple(getattr(key, one.name) for one in fields if one.compare)
-    return None
 
 
 class Router:
@@ -109,30 +79,60 @@ class Router:
     def pick(
         self, message: Any, actors: Sequence[ActorRef[Any]]
     ) -> Sequence[ActorRef[Any]]:
-        """Return those of *actors*, of which there is one at least, who get it."""
+        """Return those of *actors*, of which there is one at least, who get it.
+
+        Nobody gets it if none of them takes messages from the sender of this step.
+        """
         if self.is_race:
-            return actors
-        if self.routing == "random":
-            return (self._random.choice(actors),)
-        if callable(self.routing):
-            key = key_hash(self.routing(message))
-            return (max(actors, key=lambda ref: _weight(key, ref.path)),)
-        self._turn = (self._turn + 1) % len(actors)
+            return _takers(actors)
+        if self.routing in ("round_robin", "least_loaded"):
+            return self._in_turn(actors)
+        key = key_hash(self.routing(message)) if callable(self.routing) else None
+        chosen = self._choose(actors, key)
+        if takes(chosen._cell):
+            return (chosen,)
+        left = _takers(actors)  # rare: the chosen one is on its way out
+        return (self._choose(left, key),) if left else ()
+
+    def _choose(
+        self, actors: Sequence[ActorRef[Any]], key: int | None
+    ) -> ActorRef[Any]:
+        if key is None:
+            return self._random.choice(actors)
+        return (actors if isinstance(actors, Crew) else Crew(actors)).owner(key)
+
+    def _in_turn(self, actors: Sequence[ActorRef[Any]]) -> Sequence[ActorRef[Any]]:
+        """Return the next that takes it, or the least loaded from there on."""
+        start = (self._turn + 1) % len(actors)
+        places = chain(range(start, len(actors)), range(start))
+        turned = (at for at in places if takes(actors[at]._cell))
+        first = next(turned, None)
+        if first is None:
+            return ()
+        self._turn = first
         if self.routing == "round_robin":
-            return (actors[self._turn],)
-        # The least loaded; among equals the next in turn.
-        turned = [*actors[self._turn :], *actors[: self._turn]]
-        return (min(turned, key=lambda ref: ref._cell.load),)
+            return (actors[first],)
+        return (_least_loaded(actors[at] for at in chain([first], turned)),)
+
+
+def _takers(actors: Sequence[ActorRef[Any]]) -> Sequence[ActorRef[Any]]:
+    return tuple(ref for ref in actors if takes(ref._cell))
+
+
+def _least_loaded(actors: Iterable[ActorRef[Any]]) -> ActorRef[Any]:
+    """Return the least loaded, among equals the first; look no further than needed."""
+    loads = ((ref._cell.load, ref) for ref in actors)
+    best = next(loads)
+    while best[0] != IDLE and (one := next(loads, None)) is not None:
+        if one[0] < best[0]:
+            best = one
+    return best[1]
 
 
 def takes(cell: Cell) -> bool:
     """Whether an actor takes a message from the sender of this step."""
     door = cell.box.door
     return not door or (door is Door.INSIDE and cell.admits())
-
-
-def _weight(key: int, path: str) -> int:
-    return zlib.crc32(f"{key}|{path}".encode())
 
 
 class Race:

@@ -1,0 +1,78 @@
+"""Which of several actors has which key.
+
+Rules of this file:
+
+* A key leads to one actor by rendezvous hashing: when the actors change, only the keys
+  of those that came or went move. Equal keys have equal hashes; text is hashed by
+  CRC-32, so that it is the same in every process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import zlib
+from collections.abc import Hashable
+from functools import cached_property
+from typing import Any, cast
+
+import attrs
+
+from ._ref import ActorRef
+
+KEYS = 1024
+"""For how many keys a pool remembers who has them."""
+
+
+def key_hash(key: Hashable) -> int:
+    """Return a number that is the same for equal keys, and in every process."""
+    if isinstance(key, str):
+        return zlib.crc32(key.encode("utf-8", "surrogatepass"))
+    if isinstance(key, bytes):
+        return zlib.crc32(key)
+    if key is None:
+        return 0  # its own hash is an address before Python 3.12
+    if isinstance(key, enum.Enum):
+        return key_hash((type(key).__name__, key.name))
+    if isinstance(key, frozenset):
+        return sum(map(key_hash, cast("frozenset[Hashable]", key)))
+    parts = _parts(key)
+    return hash(key) if parts is None else hash(tuple(map(key_hash, parts)))
+
+
+def _parts(key: Hashable) -> tuple[Hashable, ...] | None:
+    """Return what a key that is made of others is equal by."""
+    if isinstance(key, tuple):
+        return cast("tuple[Hashable, ...]", key)
+    kind = type(key)
+    if attrs.has(kind):
+        fields = attrs.fields(kind)
+        return tuple(getattr(key, one.name) for one in fields if one.eq)
+    if dataclasses.is_dataclass(key):
+        fields = dataclasses.fields(key)
+        return tuple(getattr(key, one.name) for one in fields if one.compare)
+    return None
+
+
+class Crew(tuple[ActorRef[Any], ...]):  # noqa: SLOT001  # it remembers
+    """The actors behind a ref, until one comes or goes, and which has which key."""
+
+    @cached_property
+    def _paths(self) -> list[bytes]:
+        return [ref.path.encode() for ref in self]
+
+    @cached_property
+    def _owners(self) -> dict[int, ActorRef[Any]]:
+        return {}
+
+    def owner(self, key: int) -> ActorRef[Any]:
+        """Return who has a key; it is known at once for the last keys."""
+        found = self._owners.get(key)
+        if found is None:
+            first = zlib.crc32(f"{key}|".encode())
+            weights = [zlib.crc32(path, first) for path in self._paths]
+            found = self[weights.index(max(weights))]
+            if len(self._owners) >= KEYS:
+                self._owners.clear()
+            self._owners[key] = found
+        return found
