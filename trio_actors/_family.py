@@ -16,16 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from trio.lowlevel import (
-    ParkingLot,
-    disable_ki_protection,
-    enable_ki_protection,
-)
+from trio.lowlevel import ParkingLot, disable_ki_protection, enable_ki_protection
 
 from ._behavior import Recipe
 from ._cell import Cell
 from ._errors import ActorStopped, NameTaken, StartFailed, show
-from ._halts import Halt, Options, split_cancelled
+from ._halts import DEFAULT_OPTIONS, Halt, Options, split_cancelled
 from ._mailbox import Door
 from ._messages import DeadReason, Exit
 from ._policy import Pauses, RestartWindow, Supervision, check_child
@@ -35,6 +31,10 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
     from ._supervisor import Family
     from ._system import ActorSystem
+
+
+FINAL = (Halt.RETURN, Halt.STOP, Halt.KILL)
+"""What ends an actor, and not only its incarnation."""
 
 
 class InnerTask:
@@ -64,6 +64,17 @@ class Spec:
 class Growing:
     """The part of a family that starts children and inner tasks."""
 
+    specs: dict[str, Spec] | None = None  # only a supervisor keeps them
+    is_dynamic: bool = False
+    max_children: float = math.inf
+    closing: Halt = Halt.NONE
+    done: bool = False
+    slit: DeadReason | None = None  # set: children are born with shut doors
+    changed: Callable[[], None] | None = None
+    _nursery: trio.Nursery | None = None
+    _work_scope: trio.CancelScope | None = None
+    _named: int = 0
+
     def __init__(
         self,
         owner: Cell | None,
@@ -76,23 +87,13 @@ class Growing:
         self.path: str = owner.path if owner is not None else ""
         self.supervision: Supervision = supervision
         self.children: dict[str, Cell] = {}
-        self.specs: dict[str, Spec] | None = None  # only a supervisor keeps them
-        self.is_dynamic: bool = False
-        self.max_children: float = math.inf
-        self.closing: Halt = Halt.NONE
-        self.done: bool = False
         self.failures: list[BaseException] = []  # of children, while it closes
-        self.slit: DeadReason | None = None  # set: children are born with shut doors
-        self.changed: Callable[[], None] | None = None
-        self._nursery: trio.Nursery | None = None
         self._waiting: list[Callable[[], None]] = []  # until there is a nursery
         self._tasks: dict[InnerTask, None] = {}
         # What is to be answered, in the order in which it came: who has failed and
         # sweeps; None for an auto-shutdown.
         self._sweeps: deque[Cell | None] = deque()
         self._lot = ParkingLot()
-        self._work_scope: trio.CancelScope | None = None
-        self._named = 0
         self._window = RestartWindow(supervision)
         self._windows: dict[str, RestartWindow] = {}
         self._pauses: dict[str, Pauses] = {}
@@ -107,29 +108,31 @@ class Growing:
         """Make a child and let it start; its name and place are taken at once."""
         self._check_open(name)
         name = self._name_for(recipe, name)
-        auto = self.supervision.auto_shutdown
+        if options is not DEFAULT_OPTIONS:
+            self._check_options(name, options)
+        if self.specs is not None:
+            self.specs[name] = Spec(name, recipe, options)
+        return self._make(name, recipe, options)
+
+    def _check_options(self, name: str, options: Options) -> None:
         check_child(
             f"{self.path}/{name}",
             options.restart,
             significant=options.significant,
-            auto_shutdown=auto,
+            auto_shutdown=self.supervision.auto_shutdown,
         )
         if not options.shutdown >= 0:
             raise ValueError(
                 f"{self.path}/{name}: shutdown is seconds from 0 or math.inf, not"
                 f" {options.shutdown!r}."
             )
-        if self.specs is not None:
-            self.specs[name] = Spec(name, recipe, options)
-        return self._make(name, recipe, options)
 
     def _make(self, name: str, recipe: Recipe, options: Options) -> Cell:
         cell = self.children[name] = Cell(cast("Family", self), name, recipe, options)
         if self.slit is not None:
             cell.box.shut(Door.INSIDE, self.slit)
         self.runtime.touch("spawn", self.path)
-        context = self.system._fresh_context()
-        self._start(lambda: context.run(self._start_in_nursery, cell.run, cell.path))
+        self._start_own(cell.run, cell.path)
         if options.heartbeat is not None:
             self.system._watch_heart(cell, options.heartbeat)
         if self.changed is not None:
@@ -139,8 +142,7 @@ class Growing:
     @property
     def _owner_ends(self) -> bool:
         """Whether the owner was told to end: nobody is started for it any more."""
-        final = (Halt.RETURN, Halt.STOP, Halt.KILL)
-        return self.owner is not None and self.owner.halt in final
+        return self.owner is not None and self.owner.halt in FINAL
 
     def _check_open(self, name: str | None) -> None:
         if self.closing or self._owner_ends:
@@ -201,8 +203,11 @@ class Growing:
         """
         cell.awaited = True
         try:
-            with waiting_for(cell, cell.has_come_up):
+            if CURRENT.get() is None:  # who is no actor takes part in no deadlock
                 await cell.until(cell.has_come_up)
+            else:
+                with waiting_for(cell, cell.has_come_up):
+                    await cell.until(cell.has_come_up)
         except BaseException:
             # As nursery.start() does: no half-started child is left behind.
             cell.request(Halt.KILL)
@@ -230,11 +235,17 @@ class Growing:
         assert self._nursery is not None
         self._nursery.start_soon(fn, name=name)
 
+    def _start_own(self, fn: Callable[[], Awaitable[object]], name: str) -> None:
+        """Start a task of the system's own, in the system's context."""
+        if self._nursery is None:
+            self._waiting.append(partial(self._start_own, fn, name))
+        else:
+            # Trio copies the context in which this is called: one copy is enough.
+            self.system._context.run(self._start_in_nursery, fn, name)
+
     def host(self, family: Family) -> None:
         """Start the task of a child's own family, beside the child."""
-        context = self.system._fresh_context()
-        name = f"{family.path}/*"
-        self._start(lambda: context.run(self._start_in_nursery, family.run, name))
+        self._start_own(family.run, f"{family.path}/*")
 
     def start_task(
         self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]

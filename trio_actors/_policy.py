@@ -311,7 +311,7 @@ class RestartWindow:
     def __init__(self, supervision: Supervision) -> None:
         self._limit = supervision.max_restarts
         self._within = supervision.within
-        self._stamps: deque[float] = deque()
+        self._stamps: deque[float] | None = None  # 760 bytes, and most never restart
 
     def allows(self, now: float) -> bool:
         """Count a restart at *now*; False if that was one too many.
@@ -321,6 +321,8 @@ class RestartWindow:
         if self._limit is None:
             return True
         stamps = self._stamps
+        if stamps is None:
+            stamps = self._stamps = deque()
         stamps.append(now)
         while now - stamps[0] > self._within:
             stamps.popleft()

@@ -287,12 +287,15 @@ class ActorSystem(_Spawner):
 
     def _forget(self, cell: Cell) -> None:
         """Take an actor that has ended out of all books, and keep its counters."""
-        self._registry.forget(cell)
-        self._topics.forget(cell)
-        tally = cell.tally()
-        for name in COUNTERS:
-            self._ended_counts[name] += tally[name]
-        cell.clear_tally()
+        if cell.keys is not None:
+            self._registry.forget(cell)
+        if cell.topics is not None:
+            self._topics.forget(cell)
+        if cell.box.accepted:  # whoever got no message has nothing in the books
+            tally = cell.tally()
+            for name in COUNTERS:
+                self._ended_counts[name] += tally[name]
+            cell.clear_tally()
 
     # --- The end ---
 
