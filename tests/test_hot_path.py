@@ -424,7 +424,7 @@ def test_an_actor_that_has_ended_is_forgotten_at_once(kind: str) -> None:
     async def around(system: ActorSystem) -> int:
         cell = await spawn_and_stop(system, KINDS[kind])
         gc.collect()
-        left = [one for one in gc.get_objects() if type(one) is cell]
+        left: list[Any] = [one for one in gc.get_objects() if type(one) is cell]
         # Another test's may live in what is shown of its failure.
         return sum(one.system is system for one in left)
 
