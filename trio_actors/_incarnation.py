@@ -181,7 +181,7 @@ class Incarnation(Life):
     def _open_scope(self) -> AbstractContextManager[object]:
         """Make a cancel scope, if something in the incarnation may wait."""
         self.attention = True
-        if self.recipe.is_function or self._wants_scope:
+        if self.recipe.is_function or self.shape.is_async:
             self.scope = trio.CancelScope()
             return self.scope
         return NO_SCOPE
@@ -226,10 +226,6 @@ class Incarnation(Life):
         if self.phase == "running":
             return False  # it became asynchronous in the middle of its life
         return self.shape.has_start or self.recipe.is_function
-
-    @property
-    def _wants_scope(self) -> bool:
-        return self.shape.is_async
 
     # --- Start ---
 
@@ -328,7 +324,7 @@ class Incarnation(Life):
         self.quick = NO_SHAPE if looked_at else self.shape
         if self.recipe.is_function or self._must_end():
             return False
-        return self.scope is not None or not self._wants_scope
+        return self.scope is not None or not self.shape.is_async
 
     def _may_rest(self) -> bool:
         """Return whether the actor may sleep now that no message waits."""
@@ -370,10 +366,14 @@ class Incarnation(Life):
                     at += 1
                     self.begin_wait()
                     return quick.waits[kind](behavior, item)
-                elif isinstance(item, REQUEST) and item.is_quick(fast):
-                    recent[at & 15] = kind = type(item.message)
+                elif (
+                    isinstance(item, REQUEST)
+                    and (call := fast.get(type(item.message))) is not None
+                    and not item.abandoned
+                ):
+                    recent[at & 15] = type(item.message)
                     at += 1
-                    done += self.answer_now(item, fast[kind])
+                    done += self.answer_now(item, call)
                 else:
                     self.handled, done = self.handled + done, 0
                     self._noted = at

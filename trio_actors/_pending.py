@@ -9,7 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator
+from collections.abc import Generator
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -82,10 +82,6 @@ class Call(Generic[R_co]):
         self.error: BaseException | None = None
         self._task: Task | None = None  # the asker, while it is parked here
 
-    def is_quick(self, handlers: Container[type]) -> bool:
-        """Whether one of *handlers* takes it, and somebody waits for the answer."""
-        return type(self.message) in handlers and not self.abandoned
-
     def done(self) -> bool:
         """Whether the answer, or an error, is there."""
         return self._answer is not OPEN
@@ -147,27 +143,29 @@ class Call(Generic[R_co]):
         if self.abandoned:
             await checkpoint()
             raise self._no_answer()
-        self._task = current_task()
         asker = self.asker
-        if asker is not None and asker.worker is not self._task:
-            asker = None  # a task beside the handlers holds up nobody
+        if asker is None or asker.worker is not current_task():
+            return await self.park()  # nobody's turn is held up
         try:
-            if asker is not None:
-                asker.waits_for = self
-                self.check_deadlock()
-            return await wait_task_rescheduled(self._abort)  # type: ignore[no-any-return]
+            asker.waits_for = self
+            self.check_deadlock()
+            return await self.park()
         except AskDeadlock:
             if not self.given:  # it was found here, and is no answer
-                self._task = None
                 self.abandon()
             raise
+        finally:
+            asker.waits_for = None
+            asker.signal()
+
+    async def park(self) -> R_co:
+        """Sleep until the answer comes, for which there is nothing to check."""
+        self._task = current_task()
+        try:
+            return await wait_task_rescheduled(self._abort)  # type: ignore[no-any-return]
         except trio.Cancelled:
             self._let_go()
             raise
-        finally:
-            if asker is not None:
-                asker.waits_for = None
-                asker.signal()
 
     def _abort(self, _: object) -> Abort:
         self._task = None
@@ -203,16 +201,8 @@ class Call(Generic[R_co]):
         """Give the answer, or an error; a late one is counted and dropped (ASK-D4)."""
         if self.given or self.abandoned:
             self.target.system._late_replies += 1
-        else:
-            self.given = True
-            self.arrive(value, error)
-
-    def fail(self, error: BaseException) -> None:
-        """Raise *error* in the asker."""
-        self.answer(None, error)
-
-    def arrive(self, value: Any, error: BaseException | None) -> None:
-        """Let the answer reach the asker."""
+            return
+        self.given = True
         self._answer = value
         self.error = error
         task = self._task
@@ -222,6 +212,10 @@ class Call(Generic[R_co]):
             reschedule(task, result)
         elif self.race is not None:
             self.race.arrived(self)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise *error* in the asker."""
+        self.answer(None, error)
 
 
 def check_error(error: object) -> Exception:

@@ -213,10 +213,13 @@ class ActorRef(Generic[M_contra]):
         if not isinstance(request, Request):
             await checkpoint()
             raise not_a_request(request)
-        call: Call[R] = cell.runtime.call_type(request, cell, CURRENT.get())
+        asker = CURRENT.get()
+        call: Call[R] = cell.runtime.call_type(request, cell, asker)
         # If the asker is cancelled already it is abandoned in the same step.
         if not cell.box.put(call):
             await self._wait_and_put(call)
+        if asker is None and not call.given:  # 3 % of an ask
+            return await call.park()
         return await call.wait()
 
     def ask_nowait(self, request: _RequestTo[M_contra, R]) -> Pending[R]:

@@ -81,7 +81,10 @@ class Turns(Hand):
             return 0
         if self.owes is request:
             self.owes = None
-            self._give(request, value)
+            if type(value) is Reply:
+                self._give(request, value)
+            else:
+                request.answer(value)
         return 1
 
     def _call(self, info: Handler, argument: Any) -> Awaitable[object] | None:
