@@ -190,6 +190,7 @@ class Cell(Ending):
             self.phase == "running"
             and self.halt is Halt.NONE
             and self.owes is None
+            and not self.owed
             and rules.strategy == "one_for_one"
             and self.options.restart != "temporary"
             and isinstance(failure, Exception)

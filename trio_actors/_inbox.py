@@ -59,8 +59,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         return await self._next()
 
     async def _next(self) -> M_co:
-        if self._receiving:
-            raise trio.BusyResourceError("another task receives from this inbox")
+        self._check_alone()
         cell = self._cell
         cell.receive_in(current_task())
         cell.end_function_turn()
@@ -80,7 +79,12 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         await cancel_shielded_checkpoint()
         raise trio.EndOfChannel
 
+    def _check_alone(self) -> None:
+        if self._receiving:
+            raise trio.BusyResourceError("another task receives from this inbox")
+
     async def _sleep(self) -> None:
+        self._check_alone()  # another may have begun while this one let others run
         cell, box = self._cell, self._cell.box
         cell.signal()
         self._receiving = True

@@ -296,6 +296,8 @@ class Turns(Hand):
             if isinstance(item, Signal | Carried) or (
                 self.shape.handler_of(type(one)) is not info
             ):
+                if isinstance(item, Signal):
+                    self.box.taken(item)  # as a put-back it takes no room already
                 self.box.put_back([item])
                 break
             if self.tracer:
