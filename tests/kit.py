@@ -1,9 +1,10 @@
 """What the tests of the core share: messages, actors, and systems opened by hand."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
-from typing import Any, TypeVar
+from types import FrameType, TracebackType
+from typing import Any, Self, TypeVar
 
 import attrs
 import trio
@@ -237,6 +238,25 @@ async def grown(system: ActorSystem, depth: int) -> list[ActorRef[Any]]:
     while len(refs) < depth:
         refs.append(await refs[-1].ask(Grow("x")))
     return refs
+
+
+# --- What is called ----------------------------------------------------------
+
+
+class Calls:
+    """Counts what is called, in Python and in C, within a block."""
+
+    def __enter__(self) -> Self:
+        self.count = 0
+        self._before = sys.getprofile()
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(self._before)
+
+    def _note(self, frame: FrameType, event: str, arg: object) -> None:
+        self.count += event in ("call", "c_call")
 
 
 # --- Systems opened by hand -------------------------------------------------

@@ -346,18 +346,11 @@ async def _take_back(ref: ActorRef[Question], kept: Refs) -> None:
         ref.ask_nowait(question).abandon()
 
 
-LATE = pytest.mark.xfail(reason="the last answer that was deferred is kept")
 WAYS = {"tell": _tell, "tell_all": _tell_all, "ask": _ask, "take back": _take_back}
 
 
-@pytest.mark.parametrize(
-    ("kind", "way"),
-    [
-        pytest.param(kind, way, marks=LATE if (kind, way) == ("late", "ask") else ())
-        for kind in ORACLES
-        for way in WAYS
-    ],
-)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ORACLES)
 async def test_an_idle_actor_keeps_no_message_and_no_answer(
     world: World, kind: str, way: str
 ) -> None:

@@ -12,6 +12,7 @@ import trio
 from tests.kit import (
     Add,
     Boom,
+    Calls,
     Get,
     Note,
     open_system,
@@ -23,6 +24,7 @@ from trio_actors import (
     ActorRef,
     Inbox,
     NoReply,
+    Pending,
     Reply,
     Request,
     Supervision,
@@ -229,6 +231,49 @@ async def test_a_reply_outlives_its_answer_in_peace(world: World) -> None:
     kept.clear()
     await world.settled()
     assert world._late_replies == 0
+
+
+async def test_deferring_costs_the_same_among_ten_answers_and_among_a_thousand(
+    world: World,
+) -> None:
+    """All that were owed were looked at each time: n deferrals cost n squared."""
+    ref = await world.spawn(Keeper)
+    pendings: list[Pending[int]] = []
+    counts: list[int] = []
+    for number in (10, 1000):
+        while len(pendings) < number:
+            pendings.append(ref.ask_nowait(Get()))
+        await world.settled()
+        with Calls() as calls:
+            pendings.append(ref.ask_nowait(Get()))
+            await world.settled()
+        counts.append(calls.count)
+    few, many = counts
+    assert many < 2 * few
+
+
+async def test_what_is_owed_to_nobody_any_more_is_forgotten(world: World) -> None:
+    """Answered, failed, dropped, taken back, or its asker has left: each at once."""
+    kept: list[Reply[int]] = []
+    ref = await world.spawn(Keeper, kept)
+    pendings = [ref.ask_nowait(Get()) for _ in range(6)]
+    with trio.move_on_after(1):
+        await ref.ask(Get())
+    owed = ref._cell.owed
+    assert owed is not None
+    assert len(owed) == len(pendings)
+    kept[0].send(1)
+    kept[1].fail(ValueError())
+    pendings[2].abandon()
+    del kept[3]
+    await world.settled()
+    assert [*owed] == [pendings[4]._call, pendings[5]._call]
+    ref.restart()
+    await world.settled()
+    assert not ref._cell.owed
+    for pending in pendings[4:]:
+        with pytest.raises(ActorFailed):
+            await pending
 
 
 async def test_a_restart_fails_what_was_deferred(world: World) -> None:

@@ -5,8 +5,7 @@ import subprocess
 import sys
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import attrs
 import pytest
@@ -14,7 +13,7 @@ import trio
 import trio.testing
 from hypothesis import given, strategies as st
 
-from tests.kit import Note
+from tests.kit import Calls, Note
 from trio_actors import (
     Actor,
     ActorFailed,
@@ -258,22 +257,6 @@ async def test_a_wrong_routing_is_refused_before_anything_is_started(
 
 
 # --- Among many -------------------------------------------------------------
-
-
-class Calls:
-    """Counts what is called, in Python and in C, within a block."""
-
-    def __enter__(self) -> Self:
-        self.count = 0
-        self._before = sys.getprofile()
-        sys.setprofile(self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(self._before)
-
-    def _note(self, frame: FrameType, event: str, arg: object) -> None:
-        self.count += event in ("call", "c_call")
 
 
 def by_key(work: Work | Fail) -> object:

@@ -44,7 +44,7 @@ def test_the_benchmark_has_done_all_its_work(report: Report) -> None:
     assert report.stop_seconds
 
 
-COSTS = {"tell": Cost(2, 2, 0), "ask": Cost(2, 2, 0), "restart": Cost(3, 3, 0)}
+COSTS = {"tell": Cost(2, 2, 0), "ask": Cost(2, 2, 0), "restart": Cost(2, 2, 0)}
 """Of 64 tells of which the last is an ask, of an ask, of a restart and an ask."""
 
 

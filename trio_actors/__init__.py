@@ -7,9 +7,11 @@
 # _errors, _messages      what is raised, and what travels
 # _policy                 what a supervisor decides: pure, a table
 # _declare, _annotations  from an actor class to its handlers, checked
-# _mailbox, _runtime      the mailbox; the seam to time, timers and test worlds
-# _ref, _behavior         tell and ask; from a user's code to "handle this message"
-# _routing, _topics, _registry, _timers, _guard, _letters
+# _mailbox, _bursts, _box the mailbox: its size, what is stored, who waits for room
+# _park, _runtime         how an actor sleeps; the seam to time, timers and test worlds
+# _waits, _pending, _ref  who waits for whom; questions on their way; tell and ask
+# _behavior               from a user's code to "handle this message"
+# _keys, _routing, _topics, _registry, _timers, _guard, _letters
 # _turn, _cell            one message; one actor's life
 # _supervisor, _heartbeat one family of actors, started and stopped in order
 # _spawner, _context      what a user calls to start actors, and inside of one

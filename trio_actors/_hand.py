@@ -80,7 +80,7 @@ class Hand:
     was_started: bool
 
     asked: list[Call[Any]] | None = None  # what this turn has asked
-    owed: list[Call[Any]] | None = None  # deferred, not answered yet
+    owed: dict[Call[Any], None] | None = None  # deferred, not answered yet
     stash: list[Any] | None = None
     carried: list[tuple[Any, Any, Token[Any]]] | None = None
     failed: int = 0
@@ -189,9 +189,8 @@ class Hand:
         if pending is not None:
             pending.held = True
             if self.owed is None:
-                self.owed = []
-            self.owed = [one for one in self.owed if one.open]
-            self.owed.append(pending)
+                self.owed = {}
+            self.owed[pending] = None  # Call.settle() takes it out
         return pending
 
     def hand_on(self, to: ActorRef[Any], request: Any) -> Call[Any] | None:

@@ -35,7 +35,6 @@ from ._timers import cancel_timers
 log = logging.getLogger("trio_actors")
 
 NO_SCOPE = nullcontext()
-REQUEST: Any = Call  # of any type, for type checkers
 
 
 class Incarnation(Life):
@@ -344,7 +343,6 @@ class Incarnation(Life):
         fast = quick.fast
         recent, at = self._recent or self.remember(), self._noted
         left, done = self.left, 0
-        kind: Any
         self.batching = True
         try:
             while left and not self.attention:
@@ -353,7 +351,8 @@ class Incarnation(Life):
                         break
                     hand = box.refill()
                 left -= 1
-                item = self.current = hand.pop()
+                item: object = hand.pop()
+                self.current = item
                 kind = type(item)
                 call = fast.get(kind)
                 if call is not None:
@@ -367,13 +366,13 @@ class Incarnation(Life):
                     self.begin_wait()
                     return quick.waits[kind](behavior, item)
                 elif (
-                    isinstance(item, REQUEST)
-                    and (call := fast.get(type(item.message))) is not None
+                    isinstance(item, Call)
+                    and (call := fast.get(type(item.message)))  # pyright: ignore[reportUnknownArgumentType]
                     and not item.abandoned
                 ):
                     recent[at & 15] = type(item.message)
                     at += 1
-                    done += self.answer_now(item, call)
+                    done += self.answer_now(item, call)  # pyright: ignore[reportUnknownArgumentType]
                 else:
                     self.handled, done = self.handled + done, 0
                     self._noted = at

@@ -70,7 +70,11 @@ class Crew(tuple[ActorRef[Any], ...]):  # noqa: SLOT001  # it remembers
         found = self._owners.get(key)
         if found is None:
             first = zlib.crc32(f"{key}|".encode())
-            weights = [zlib.crc32(path, first) for path in self._paths]
+            # CRC alone is linear: some would get ten times as many keys as others.
+            weights = [
+                zlib.crc32(path, first) * 0x9E3779B1 & 0xFFFFFFFF
+                for path in self._paths
+            ]
             found = self[weights.index(max(weights))]
             if len(self._owners) >= KEYS:
                 self._owners.clear()

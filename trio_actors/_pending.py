@@ -96,10 +96,17 @@ class Call(Generic[R_co]):
         if not self.given and not self.abandoned:
             self.abandoned = True
             self.target.runtime.touch("turn", self.target.path)
+            self.settle()
             self._let_go()
             if self._task is not None:  # another task says so, while one waits here
                 task, self._task = self._task, None
                 reschedule(task, outcome.Error(self._no_answer()))
+
+    def settle(self) -> None:
+        """No answer is owed any more: whoever has deferred it need not know of it."""
+        owed = self.target.owed
+        if owed is not None:
+            owed.pop(self, None)
 
     def _let_go(self) -> None:
         """Nobody waits any more: whoever works on it may stop."""
@@ -171,6 +178,7 @@ class Call(Generic[R_co]):
         self._task = None
         self.abandoned = True
         self.target.runtime.touch("turn", self.target.path)
+        self.settle()
         return Abort.SUCCEEDED
 
     def check_deadlock(self) -> None:
@@ -318,6 +326,8 @@ class Reply(Generic[R]):
                 " is given once."
             )
         self._answered = True
+        if self._pending is not None:
+            self._pending.settle()
         return self._pending
 
     def __del__(self) -> None:
@@ -329,6 +339,7 @@ class Reply(Generic[R]):
 
 def _lapse(pending: Call[Any]) -> None:
     if pending.open:
+        pending.settle()
         pending.fail(
             NoReply(
                 f"{pending.target.path} dropped the Reply to {show(pending.message)}"

@@ -59,6 +59,7 @@ class Nobody:
     """Stands where an actor would: the place of a service that nobody offers."""
 
     waits_for = None
+    owed = None
 
     def __init__(self, path: str, system: Any, runtime: Runtime) -> None:
         self.path = path

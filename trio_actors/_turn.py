@@ -50,7 +50,7 @@ class Turns(Hand):
     failed: int
     handled: int
     left: int
-    owed: list[Call[Any]] | None
+    owed: dict[Call[Any], None] | None
     sabotage: BaseException | None
     shape: Shape
 
@@ -81,10 +81,10 @@ class Turns(Hand):
             return 0
         if self.owes is request:
             self.owes = None
-            if type(value) is Reply:
-                self._give(request, value)
-            else:
+            if type(value) is not Reply:
                 request.answer(value)
+            else:
+                self._give(request, cast("object", value))
         return 1
 
     def _call(self, info: Handler, argument: Any) -> Awaitable[object] | None:
@@ -338,10 +338,12 @@ class Turns(Hand):
 
     def fail_owed(self, failure: BaseException | str) -> None:
         """Tell those to whom an answer was deferred that none will come."""
-        for pending in self.owed or ():
+        if self.owed is None:
+            return
+        owed, self.owed = self.owed, None
+        for pending in owed:
             if pending.open and cast("Any", pending.target) is self:
                 pending.fail(actor_failed(cast("Any", self), pending.message, failure))
-        self.owed = None
 
     # --- The turn of a function ---
 

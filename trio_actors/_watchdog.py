@@ -70,7 +70,7 @@ class Watchdog:
         where = frame = sys._current_frames().get(self._loop)
         while frame is not None and frame.f_code is not self._run:
             frame = frame.f_back
-        return (None if frame is None else frame.f_locals["self"]), where
+        return (None if frame is None else frame.f_locals.get("self")), where
 
     def _report(self, suspect: Any) -> None:
         cell, where = self._running()
