@@ -27,6 +27,7 @@ from ._timers import cancel_timers
 
 if TYPE_CHECKING:
     from ._cell import Cell
+    from ._pending import Call
     from ._supervisor import Family
 
 log = logging.getLogger("trio_actors")
@@ -44,6 +45,7 @@ class Ending(Incarnation):
     exit: Exit | None
     instance: Actor[Any] | None
     links: dict[Cell, None] | None
+    owed: dict[Call[Any], None] | None
     phase: Phase
     under: Family | None
     watchers: dict[Watch, None] | None
@@ -183,7 +185,8 @@ class Ending(Incarnation):
         self.enter("stopping")
         self.between = True
         self.box.shut(Door.CLOSED, self.box.refusal)
-        cancel_timers(self.me)
+        if self.timers is not None:
+            cancel_timers(self.me)
         if self._deadline is None and exit.kind not in ("killed", "shutdown"):
             self._set_deadline()
         if self.under is not None:
@@ -207,7 +210,12 @@ class Ending(Incarnation):
             self._deadline = None
 
     def _finish(self, exit: Exit) -> None:
-        """The last step: nothing of it is left, and everybody is told."""
+        """The last step: nothing of it is left, and everybody is told.
+
+        What is at its default is left alone: the first attribute that is changed makes
+        a dict, and this is the end of 100,000 at once.
+        """
+        me, family = self.me, self.family
         self.exit = exit
         self._cancel_deadline()
         self.box.shut(Door.CLOSED, self.box.refusal)
@@ -217,9 +225,10 @@ class Ending(Incarnation):
             "start_failed" if exit.kind == "start_failed" else "stopped"
         )
         self.bury_all(reason)
-        self.fail_owed(exit.error or "ended")
-        self.system._forget(self.me)
-        self.family.remove(self.me)  # the name is free before anybody is told
+        if self.owed is not None:
+            self.fail_owed(exit.error or "ended")
+        self.system._forget(me)
+        family.remove(me)  # the name is free before anybody is told
         self.runtime.touch("watch", self.path)
         self.enter("stopped")
         self.announce("stopped", exit.error)
@@ -227,22 +236,30 @@ class Ending(Incarnation):
         self._tell_links(exit)
         if self.tracer is not None:
             self.tracer.end()
-        self.instance = self.behavior = self.previous = self.became = None
-        self.family.ended(self.me, exit)
+        self.instance = self.behavior = None
+        if self.previous is not None or self.became is not None:
+            self.previous = self.became = None
+        family.ended(me, exit)
 
     def _tell_watchers(self) -> None:
-        for target, watch in (self.watching or {}).items():
-            if target.watchers is not None:
-                target.watchers.pop(watch, None)
-        self.watching = None
-        for watch in self.watchers or ():
-            watch.watcher.box.put_signal(watch)
-        self.watchers = None
+        watching, watchers = self.watching, self.watchers
+        if watching is not None:
+            self.watching = None
+            for target, watch in watching.items():
+                if target.watchers is not None:
+                    target.watchers.pop(watch, None)
+        if watchers is not None:
+            self.watchers = None
+            for watch in watchers:
+                watch.watcher.box.put_signal(watch)
 
     def _tell_links(self, exit: Exit) -> None:
-        for other in self.links or ():
+        links = self.links
+        if links is None:
+            return
+        self.links = None
+        for other in links:
             assert other.links is not None  # a link has two ends
             other.links.pop(self.me, None)
             if not exit.is_normal and not self.system._closing:
                 other.fail(death_pact(self.me))
-        self.links = None

@@ -9,14 +9,13 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from trio.lowlevel import ParkingLot, disable_ki_protection, enable_ki_protection
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ._behavior import Recipe
 from ._cell import Cell
@@ -24,6 +23,7 @@ from ._errors import ActorStopped, NameTaken, StartFailed, show
 from ._halts import DEFAULT_OPTIONS, Halt, Options, split_cancelled
 from ._mailbox import Door
 from ._messages import DeadReason, Exit
+from ._park import Lot
 from ._policy import Pauses, RestartWindow, Supervision, check_child
 from ._waits import CURRENT, waiting_for
 
@@ -91,9 +91,9 @@ class Growing:
         self._waiting: list[Callable[[], None]] = []  # until there is a nursery
         self._tasks: dict[InnerTask, None] = {}
         # What is to be answered, in the order in which it came: who has failed and
-        # sweeps; None for an auto-shutdown.
-        self._sweeps: deque[Cell | None] = deque()
-        self._lot = ParkingLot()
+        # sweeps; None for an auto-shutdown. Rarely two, and a deque is 760 bytes.
+        self._sweeps: list[Cell | None] = []
+        self._lot = Lot()
         self._window = RestartWindow(supervision)
         self._windows: dict[str, RestartWindow] = {}
         self._pauses: dict[str, Pauses] = {}

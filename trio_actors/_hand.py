@@ -324,8 +324,9 @@ class Hand:
 
     def bury_all(self, reason: DeadReason) -> None:
         """Make dead letters of all that waits."""
-        stash, self.stash = self.stash, None
-        for item in stash or ():
-            self.bury(item, "stash")
+        if self.stash is not None:
+            stash, self.stash = self.stash, None
+            for item in stash:
+                self.bury(item, "stash")
         while self.box.count:
             self.bury(self.box.take(), reason)

@@ -82,8 +82,9 @@ class Incarnation(Life):
             return
         self.runtime.touch("life", self.path)
         self.halt = halt
-        self.detail = detail or self.detail
-        if halt >= Halt.DRAIN:
+        if detail:
+            self.detail = detail
+        if halt >= Halt.DRAIN and self.timers is not None:
             cancel_timers(self.me)
         if halt is Halt.DRAIN:
             self.family.drain(self.me)
@@ -194,9 +195,9 @@ class Incarnation(Life):
 
     def _first_of(self, failure: BaseException | None) -> BaseException | None:
         """Return the failure that came first; the others are kept as extras."""
-        injected, self._injected = self._injected, None
-        if not injected:
+        if self._injected is None:
             return failure
+        injected, self._injected = self._injected, None
         first, *others = injected
         if failure is not None and failure is not first:
             others.append(failure)

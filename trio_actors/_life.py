@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from trio.lowlevel import ParkingLot, Task, checkpoint
+from trio.lowlevel import Task, checkpoint
 
 from ._behavior import (
     DEFAULT_MAILBOX,
@@ -24,6 +24,7 @@ from ._behavior import (
 from ._halts import Halt, Options, Phase, Watch
 from ._hand import EMPTY
 from ._messages import Event, EventKind, Exit
+from ._park import Lot
 from ._policy import Supervision
 from ._ref import ActorRef
 from ._timers import Timer
@@ -47,6 +48,9 @@ class Life(Turns):
     __slots__ = (
         "_context",
         "_lot",
+        "awaited",
+        "between",
+        "exit",
         "family",
         "halt",
         "incarnation",
@@ -60,14 +64,11 @@ class Life(Turns):
         "was_started",
     )
 
-    exit: Exit | None = None
     detail: str = ""
     restarts: int = 0
     became: list[Actor[Any]] | None = None  # the stack of become()
     previous: Actor[Any] | None = None  # what restarted() may take over from
-    awaited: bool = False  # a spawner waits for the first start
     failed_start: bool = False
-    between: bool = False  # its old incarnation has ended, or ends
     abandoned_by: bool = False  # its significant children have ended
     swept_for: BaseException | None = None  # the sibling's failure
     go: bool = False
@@ -92,6 +93,10 @@ class Life(Turns):
         self, family: Family, name: str, recipe: Recipe, options: Options
     ) -> None:
         super().__init__()
+        me = self.me
+        self.exit: Exit | None = None
+        self.awaited: bool = False  # a spawner waits for the first start
+        self.between: bool = False  # its old incarnation has ended, or ends
         self.family: Family = family
         self.name: str = name
         self.path: str = f"{family.path}/{name}"
@@ -101,9 +106,10 @@ class Life(Turns):
         runtime = family.runtime
         self.runtime: Runtime = runtime
         self.size: int = runtime.batch
-        self.ref: ActorRef[Any] = ActorRef(self.me)
-        default = DEFAULT_MAILBOX if recipe.cls is None else recipe.cls.mailbox
-        self.box: Box = runtime.box_type(options.mailbox or default, self.me)
+        self.ref: ActorRef[Any] = ActorRef(me)
+        cls = recipe.cls
+        default = DEFAULT_MAILBOX if cls is None else cls.mailbox
+        self.box: Box = runtime.box_type(options.mailbox or default, me)
         self._context: Any = None
         self.instance: Actor[Any] | None = None
         self.phase: Phase = "starting"
@@ -112,7 +118,7 @@ class Life(Turns):
         self.was_started: bool = False  # once, in any incarnation
         self.scope: trio.CancelScope | None = None
         self.waits_for: Wait | None = None
-        self._lot: ParkingLot | None = None
+        self._lot: Lot | None = None
 
     @property
     def me(self) -> Cell:
@@ -185,7 +191,7 @@ class Life(Turns):
         """Wait until something holds that `signal()` tells of."""
         while not reached():
             if self._lot is None:
-                self._lot = ParkingLot()  # trio.Event wakes its tasks in set order
+                self._lot = Lot()  # trio.Event wakes its tasks in set order
             await self._lot.park()
 
     def signal(self) -> None:
@@ -238,7 +244,8 @@ class Life(Turns):
         self, kind: EventKind, error: BaseException | None = None, delay: float = 0.0
     ) -> None:
         """Tell the event stream, and remember it for a crash report."""
-        if kind != "started":  # it goes without saying: see remember()
+        # "started" goes without saying, see remember(); after the end nobody asks.
+        if kind not in ("started", "stopped"):
             self.note(kind)
         if self.system._event_feed:
             self.system._event_feed.emit(Event(kind, self.ref, error, delay))

@@ -14,7 +14,50 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from trio.lowlevel import Abort, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    Task,
+    current_task,
+    enable_ki_protection,
+    reschedule,
+    wait_task_rescheduled,
+)
+
+
+class Lot:
+    """Where tasks sleep until all of them are woken, in the order in which they came.
+
+    As ``trio.lowlevel.ParkingLot``, which can do more: that takes 700 bytes and 7 us
+    more per sleep, a tenth of ``await spawn()``.
+    """
+
+    __slots__ = ("_sleepers",)
+
+    def __init__(self) -> None:
+        self._sleepers: dict[Task, None] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anybody sleeps."""
+        return bool(self._sleepers)
+
+    @enable_ki_protection
+    async def park(self) -> None:
+        """Sleep until `unpark_all()`. A checkpoint."""
+        task, sleepers = current_task(), self._sleepers
+        sleepers[task] = None
+
+        def abort(_: object) -> Abort:
+            del sleepers[task]
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    @enable_ki_protection
+    def unpark_all(self) -> None:
+        """Wake all who sleep."""
+        for task in self._sleepers:
+            reschedule(task)
+        self._sleepers.clear()
 
 
 class _Woken:

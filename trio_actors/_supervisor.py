@@ -35,13 +35,10 @@ class Family(Restarting):
         """Host the children: the family's own task."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                for start in self._waiting:
-                    start()
-                self._waiting.clear()
+                self._open(nursery)
                 while not self.closing:
                     if self._sweeps and not self._owner_ends:
-                        await self._answer(self._sweeps.popleft())
+                        await self._answer(self._sweeps.pop(0))
                     else:
                         await self._lot.park()
                 for inner in list(self._tasks):
@@ -50,6 +47,13 @@ class Family(Restarting):
         finally:
             self.done = True
             self._lot.unpark_all()
+
+    def _open(self, nursery: trio.Nursery) -> None:
+        """Start who has waited for the nursery."""
+        self._nursery = nursery
+        for start in self._waiting:
+            start()
+        self._waiting.clear()
 
     async def _answer(self, failed: Cell | None) -> None:
         """Sweep for a child that has failed, or shut down."""
