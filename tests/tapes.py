@@ -50,6 +50,7 @@ class Tape:
     lines: list[object] = attrs.Factory(list[object])
     crashes: list[Exception] = attrs.Factory(list[Exception])
     built: dict[str, int] = attrs.Factory(dict[str, int])
+    stashed: set[tuple[str, object]] = attrs.Factory(set[tuple[str, object]])
 
     def write(self, *what: object) -> None:
         self.lines.append((round(trio.current_time(), 6), *what))
@@ -123,7 +124,7 @@ def both(play: Play, *, unsaid: int) -> list[Any]:
 
 @attrs.frozen
 class Act(Request[str]):
-    """Do something; told, or asked."""
+    """Do something, or several things, as in "stop&crash"; told, or asked."""
 
     verb: str = "note"
     number: int = 0
@@ -161,8 +162,10 @@ class Plain(Actor[Act | Terminated]):
     def do(self, message: Act) -> Any:
         self.seen += 1
         self.tape.write(self.name, message, self.seen, VAR.get())
-        verb = getattr(self, f"do_{message.verb}")
-        return verb(message)
+        answer: Any = None
+        for verb in message.verb.split("&"):
+            answer = getattr(self, f"do_{verb}")(message)
+        return answer
 
     def do_note(self, message: Act) -> str:
         return f"{self.name} {self.seen}"
@@ -171,8 +174,11 @@ class Plain(Actor[Act | Terminated]):
         raise self.tape.crash(f"{self.name} {message.number}")
 
     def do_stash(self, message: Act) -> Any:
-        # Once per message, so that it does not come back for ever.
-        return self.seen if self.seen > 3 else self.context.stash(message)
+        # Once, so that it does not come back, and fail, for ever.
+        if (self.name, message) in self.tape.stashed:
+            return "again"
+        self.tape.stashed.add((self.name, message))
+        return self.context.stash(message)
 
     def do_unstash(self, message: Act) -> str:
         self.context.unstash_all()
@@ -218,6 +224,22 @@ class Plain(Actor[Act | Terminated]):
     def do_stop(self, message: Act) -> str:
         self.context.stop("enough")
         return "stopping"
+
+    def do_kill(self, message: Act) -> str:
+        self.context.ref.kill()
+        return "killed"
+
+    def do_restart(self, message: Act) -> str:
+        self.context.ref.restart()
+        return "restarted"
+
+    def do_drain(self, message: Act) -> str:
+        self.context.ref.drain()
+        return "draining"
+
+    def do_end(self, message: Act) -> str:
+        self.context.ref.stop()
+        return "ending"
 
 
 class Mixed(Plain):
