@@ -373,3 +373,38 @@ def test_a_reply_that_is_dropped_after_the_end_is_nothing() -> None:
     run_main(main)
     kept.clear()
     gc.collect()
+
+
+async def test_the_answer_to_what_was_told_reaches_nobody(world: World) -> None:
+    """Well or badly: nobody waits, and it is still given only once."""
+    found: list[str] = []
+
+    class Both(Actor[Get | Add]):
+        @handler
+        def get(self, message: Get) -> Reply[int]:
+            return self.give(message, well=True)
+
+        @handler
+        def add(self, message: Add) -> Reply[int]:
+            return self.give(message, well=False)
+
+        def give(self, message: Request[int], *, well: bool) -> Reply[int]:
+            reply = self.context.defer_reply(message)
+            assert reply.abandoned
+            for _ in range(2):
+                try:
+                    if well:
+                        reply.send(1)
+                    else:
+                        reply.fail(ValueError("nobody"))
+                    found.append("given")
+                except RuntimeError:
+                    found.append("once")
+            return reply
+
+    ref = await world.spawn(Both)
+    ref.tell_nowait(Get())
+    ref.tell_nowait(Add())
+    await world.settled()
+    assert found == ["given", "once"] * 2
+    assert world.statistics()["handled"] == 2
