@@ -5,6 +5,7 @@ ORD-5, N-5: accepted = queued + stashed + handling + handled + failed + abandone
 """
 
 import logging
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,7 @@ from trio_actors import (
     ActorError,
     ActorRef,
     Backoff,
+    ChildSpec,
     Inbox,
     Mailbox,
     MailboxFull,
@@ -413,3 +415,70 @@ async def test_a_dropped_message_is_dead_and_the_others_are_not(
     await world.settled()
     kept = {letter.message for letter in world.dead()}
     assert kept == {Add(1), Add(2)} if overflow == "drop_new" else {Add(0), Add(1)}
+
+
+# --- The most that ever waited ----------------------------------------------
+
+
+class Growing(Actor[Note]):
+    """Its message "more" lets a burst begin in the middle of a batch."""
+
+    @handler
+    def note(self, message: Note) -> None:
+        for _ in range(40 if message.text == "more" else 0):
+            self.context.ref.tell_nowait(Note())
+        if message.text == "crash":
+            raise ValueError(message.text)
+
+
+@pytest.mark.parametrize("how", ["batch", "backoff"])
+async def test_the_most_that_ever_waited_is_what_waited(world: World, how: str) -> None:
+    """`Snapshot.high_water`: also when it came between two batches, or two lives."""
+    rules = Supervision(backoff=Backoff(1, 1))
+    top = await world.spawn_supervisor(name="top", supervision=rules)
+    box = Mailbox(math.inf)
+    await top.start_child(ChildSpec("growing", Growing, mailbox=box))
+    ref: Any = world.find("/top/growing")
+    for number in range(30):
+        ref.tell_nowait(Note("crash" if how == "backoff" and number == 9 else ""))
+    ref.tell_nowait(Note("more" if how == "batch" else ""))
+    await trio.lowlevel.checkpoint()
+    for _ in range(100):
+        ref.tell_nowait(Note())
+    (child,) = world.snapshot().children[0].children
+    most = child.queued
+    assert most > 100
+    await world.settled()
+    (child,) = world.snapshot().children[0].children
+    assert (child.queued, child.high_water) == (0, most)
+
+
+async def test_a_signal_that_ends_a_batch_makes_no_room(world: World) -> None:
+    """MBX-1: it is put back, and took no room before."""
+
+    class Batches(Actor[Note | Terminated]):
+        @handler(batch=10)
+        async def notes(self, messages: list[Note]) -> None:
+            for message in messages:
+                if message.text == "watch":
+                    self.context.watch(other)
+            await trio.sleep(1)
+
+        @handler
+        async def terminated(self, message: Terminated) -> None:
+            await trio.sleep(1)
+
+    other = await world.spawn(Growing)
+    ref = await world.spawn(Batches, mailbox=Mailbox(3, "fail"))
+    ref.tell_nowait(Note("watch"))
+    await trio.sleep(0.5)
+    ref.tell_nowait(Note("ends the batch before"))
+    other.stop()
+    await other.wait_stopped()
+    ref.tell_nowait(Note("behind it"))
+    await trio.sleep(1)  # it has the first in hand, and has put the signal back
+    ref.tell_nowait(Note())
+    ref.tell_nowait(Note())
+    with pytest.raises(MailboxFull):
+        ref.tell_nowait(Note("one too many"))
+    await world.settled()

@@ -79,6 +79,7 @@ class Cell(Ending):
                         with self._open_scope():
                             if self._waits_at_start:
                                 await self._start()
+                                box.mark()
                             else:
                                 self._begin()
                             while not self.attention or self._look_up():
@@ -95,6 +96,7 @@ class Cell(Ending):
                                     self.end_batch()
                                 if box.hand or box.tail:
                                     await checkpoint()
+                                    box.mark()  # what came meanwhile waits behind
                                 elif not (self.halt or self._lot) or self._may_rest():
                                     box.consumer = task
                                     await park(box.trap or box.make_trap())
@@ -341,6 +343,7 @@ class Cell(Ending):
         return self._ended_meanwhile()
 
     def _ended_meanwhile(self) -> Exit | None:
+        self.box.mark()  # what came meanwhile waits behind what was left
         if self.upward is not None:
             return failed_exit(cast("BaseException", self.first_failure), self.detail)
         if self.halt is Halt.KILL:
