@@ -408,3 +408,24 @@ async def test_the_answer_to_what_was_told_reaches_nobody(world: World) -> None:
     await world.settled()
     assert found == ["given", "once"] * 2
     assert world.statistics()["handled"] == 2
+
+
+async def test_a_reply_to_another_request_is_no_answer(world: World) -> None:
+    """Neither to the first request of its type, nor to those after it."""
+
+    class Mixes(Actor[Get | Add]):
+        @handler
+        def get(self, message: Get) -> Reply[int]:
+            self.kept = self.context.defer_reply(message)
+            return self.kept
+
+        @handler
+        def add(self, message: Add) -> Reply[int]:
+            return self.kept
+
+    ref = await world.spawn(Mixes)
+    first = ref.ask_nowait(Get())
+    for _ in range(3):
+        with pytest.raises(NoReply, match="returned a Reply to another request"):
+            await ref.ask(Add())
+    first.abandon()
