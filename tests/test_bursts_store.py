@@ -11,13 +11,16 @@ from typing import Any, Literal, cast
 import attrs
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from tests.test_box_machine import OPS, Op, Play, Tick
 from trio_actors import Actor, Mailbox, MailboxFull, handler
+from trio_actors._box import Box
 from trio_actors._bursts import BATCH, NOTHING, Bursts
 from trio_actors._guard import guarded_box
 from trio_actors._mailbox import Overflow
+from trio_actors._messages import DeadReason
 from trio_actors.testing import World
 from trio_actors.testing._run import in_order
 
@@ -131,9 +134,11 @@ class Store:
                 (one for one in self.queue if not isinstance(one, Tick)), None
             )
             if oldest is None:
+                assert not self.bursts.has_oldest()
                 return
             self.queue.remove(oldest)
             hand = self.bursts.hand
+            assert self.bursts.has_oldest()
             assert self.bursts.take_oldest() == oldest
             # The loop of an actor may have it in its hand.
             assert self.bursts.hand is hand or hand is NOTHING
@@ -280,3 +285,41 @@ async def test_who_sends_to_itself_gets_what_the_overflow_says(
     dead = world.dead()
     assert [cast("Note", one.message).number for one in dead] == lost
     assert {one.reason for one in dead} <= {"overflow"}
+
+
+class Refused:
+    """Notes what it is given back."""
+
+    def __init__(self) -> None:
+        self.refused: list[object] = []
+
+    def admits(self) -> bool:
+        return False
+
+    def refuse(self, item: object, reason: DeadReason) -> None:
+        self.refused.append((item, reason))
+
+    bury = refuse
+
+
+async def test_where_all_room_is_granted_there_is_no_oldest_to_drop() -> None:
+    """MBX-2: a restart may bring another mailbox while a sender is on its way."""
+    owner = Refused()
+    box = Box(Mailbox(1), owner)
+    assert box.put("first")
+    put: list[int] = []
+
+    async def send() -> None:
+        put.append(box.put_granted(["granted"], await box.wait_for_room(1)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        assert box.take() == "first"
+        box.grant()
+        box.configure(Mailbox(1, "drop_oldest"))
+        assert box.put("late")
+        assert owner.refused == [("late", "overflow")]
+    assert put == [1]
+    assert box.take() == "granted"
+    assert not box.count

@@ -101,14 +101,15 @@ class Box(Bursts):
             self.owner.refuse(item, self.refusal)
         elif not self.waiting and self._free() > 0:
             self._store(item)
-        elif self.overflow == "drop_new":
-            self.owner.refuse(item, "overflow")
-        elif self.overflow == "drop_oldest":
+        elif self.overflow in ("block", "fail"):
+            return False
+        elif self.overflow == "drop_oldest" and self.has_oldest():
             oldest = self.take_oldest()
             self._store(item)
             self.owner.bury(oldest, "overflow")
         else:
-            return False
+            self._set_room()
+            self.owner.refuse(item, "overflow")
         return True
 
     @enable_ki_protection

@@ -142,12 +142,18 @@ class Bursts:
         """Note how full it is."""
         self.high_water = max(self.high_water, self.count)
 
-    def take_oldest(self) -> object:
-        """Take the oldest item that is neither a signal nor put back; there is one."""
-        at = self._oldest()
-        if at < 0:
+    def has_oldest(self) -> bool:
+        """Whether there is an item that is neither a signal nor put back.
+
+        There is none if all room is granted to senders that have not run since.
+        """
+        if self._oldest() < 0:
             self._gather()
-            at = self._oldest()
+        return self._oldest() >= 0
+
+    def take_oldest(self) -> object:
+        """Take the oldest such item, after `has_oldest()`."""
+        at = self._oldest()
         self._before -= 1
         return self.hand.pop(at)
 

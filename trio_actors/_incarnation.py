@@ -191,13 +191,11 @@ class Incarnation(Life):
         self.scope = None
         if self.asked is not None:
             self.abandon_asked()
-        return self._first_of(failure)
+        return failure if self._injected is None else self._first_of(failure)
 
     def _first_of(self, failure: BaseException | None) -> BaseException | None:
         """Return the failure that came first; the others are kept as extras."""
-        if self._injected is None:
-            return failure
-        injected, self._injected = self._injected, None
+        injected, self._injected = self._injected or [], None
         first, *others = injected
         if failure is not None and failure is not first:
             others.append(failure)
@@ -237,7 +235,9 @@ class Incarnation(Life):
         self.behavior = self.instance = None
         self.shape = NO_SHAPE
         if self.incarnation > 1:
-            self.between, self.became = False, None
+            self.between = False
+            if self.became is not None:
+                self.became = None
         if not self.recipe.is_function:
             instance = self.recipe.build(self.me)
             self.instance = instance
@@ -278,8 +278,9 @@ class Incarnation(Life):
         if again and not resumed:
             self.family.restarted(self.me)
         if again or self.incarnation > 1:
-            self._resume = False
-            self.first_failure = self.previous = self.extras = None
+            self.first_failure = self.previous = None
+            if resumed or self.extras is not None:
+                self._resume, self.extras = False, None
 
     async def _serve(self) -> None:
         """Run the function of a function actor."""
