@@ -338,10 +338,8 @@ class Turns(Hand):
 
     def fail_owed(self, failure: BaseException | str) -> None:
         """Tell those to whom an answer was deferred that none will come."""
-        if self.owed is None:
-            return
         owed, self.owed = self.owed, None
-        for pending in owed:
+        for pending in owed or ():
             if pending.open and cast("Any", pending.target) is self:
                 pending.fail(actor_failed(cast("Any", self), pending.message, failure))
 
