@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import trio
 
-from tests.kit import Get, Note, Sleep
+from tests.kit import Add, Get, Note, Sleep
 from trio_actors import (
     Actor,
     ActorRef,
@@ -14,6 +14,7 @@ from trio_actors import (
     Context,
     Inbox,
     Mailbox,
+    Reply,
     Request,
     Terminated,
     handler,
@@ -147,3 +148,31 @@ async def busy_log(
     await trio.sleep(1)
     seen.clear()
     return ref
+
+
+class Mixing(Actor[Get | Add]):
+    """Answers each Add with the Reply that it owes to a Get."""
+
+    kept: Reply[int]
+
+    @handler
+    def get(self, message: Get) -> Reply[int]:
+        self.kept = self.context.defer_reply(message)
+        return self.kept
+
+    @handler
+    def add(self, message: Add) -> Reply[int]:
+        return self.kept
+
+
+class StashAndFail(Actor[Note]):
+    """Stashes a message and fails in the same turn; well from then on."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    @handler
+    def note(self, message: Note) -> None:
+        if self.context.incarnation == 1:
+            self.context.stash(message)
+            raise self.error

@@ -1,12 +1,14 @@
 """What the tests of the core share: messages, actors, and systems opened by hand."""
 
+import gc
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
@@ -208,6 +210,14 @@ class Doer(Actor[Do | Go | Note]):
         self.log.append(message.text)
 
 
+async def fail_late(error: Exception) -> NoReturn:
+    """Fail in the clean-up: wait until cancelled, and raise *error* then."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise error
+
+
 # --- A tree that is deeper than Python's stack -------------------------------
 
 
@@ -257,6 +267,17 @@ class Calls:
 
     def _note(self, frame: FrameType, event: str, arg: object) -> None:
         self.count += event in ("call", "c_call")
+
+
+@contextmanager
+def no_collector() -> Generator[None]:
+    """Let nothing be freed but by its last reference, or by ``gc.collect()``."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 # --- Systems opened by hand -------------------------------------------------
@@ -327,6 +348,13 @@ def run_main(main: Callable[[], Awaitable[T]]) -> T:
             books = system.statistics()
             held = {name: books[name] for name in ("queued", "stashed", "handling")}
             assert not any(held.values()), f"after the end there are still {held}"
+
+
+def failures_of(main: Callable[[], Awaitable[object]]) -> list[BaseException]:
+    """What leaves the block: the exceptions of its one strict group."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run_main(main)
+    return list(caught.value.exceptions)
 
 
 def reasons(world: World) -> list[str]:

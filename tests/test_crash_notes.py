@@ -11,6 +11,7 @@ import attrs
 import pytest
 import trio
 
+from tests.actors import StashAndFail
 from tests.kit import Add, Boom, Counter, Get, Note, Worker, tally
 from trio_actors import Actor, ActorFailed, ActorRef, Request, StartFailed, handler
 from trio_actors._errors import add_crash_notes, cut_own_frames, show
@@ -138,15 +139,8 @@ async def test_a_failure_outside_of_turns_says_what_was_done(world: World) -> No
 
 
 async def test_a_failure_after_stashing_says_so(world: World) -> None:
-    class Stashes(Actor[Note]):
-        @handler
-        def note(self, message: Note) -> None:
-            if self.context.incarnation == 1:
-                self.context.stash(message)
-                raise error
-
     error = ValueError("v")
-    ref = await world.spawn(Stashes)
+    ref = await world.spawn(StashAndFail, error)
     await ref.tell(Note())
     await world.settled()
     assert note_of(error)[1] == "while handling a message that it stashed"

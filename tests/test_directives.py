@@ -16,9 +16,9 @@ from tests.kit import (
     Parent,
     Sleep,
     Worker,
+    failures_of,
     found,
     open_system,
-    run_main,
 )
 from trio_actors import (
     Actor,
@@ -177,10 +177,8 @@ def test_escalation_passes_every_level_and_leaves_the_block_as_a_group() -> None
             await kid.tell(Boom(error))
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert len(caught.value.exceptions) == 1
-    assert caught.value.exceptions[0] is error
+    (failure,) = failures_of(main)
+    assert failure is error
     notes = [note for note in error.__notes__ if note.startswith("escalated")]
     assert notes == [
         f"escalated by {path}"
@@ -362,9 +360,7 @@ def test_the_worst_leaf_escalates_the_whole_group() -> None:
             await ref.tell(Both(errors))
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    (group,) = caught.value.exceptions
+    (group,) = failures_of(main)
     assert group not in errors
     assert set(leaves(group)) == set(errors)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.actors import StashAndFail
 from tests.kit import (
     Add,
     Boom,
@@ -16,10 +17,12 @@ from tests.kit import (
     Note,
     Sleep,
     Worker,
+    fail_late,
+    failures_of,
     open_system,
     run_main,
 )
-from trio_actors import Actor, Exit, Mailbox, handler, open_actor_system
+from trio_actors import Exit, Mailbox, open_actor_system
 from trio_actors._errors import leaves
 from trio_actors.testing import World
 
@@ -98,9 +101,7 @@ def test_a_part_that_fails_to_close_hides_no_other_failure() -> None:
         async with open_system(journal=Leaking([], "journal")) as system:
             await system.spawn(Clumsy)
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError, OSError]
+    assert [type(one) for one in failures_of(main)] == [KeyError, OSError]
 
 
 def test_a_part_that_is_cancelled_as_it_closes_hides_no_failure() -> None:
@@ -121,9 +122,8 @@ def test_a_part_that_is_cancelled_as_it_closes_hides_no_failure() -> None:
         assert trio.current_time() == 1
 
     run_main(partial(main, fails=False))
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(partial(main, fails=True))
-    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+    failures = failures_of(partial(main, fails=True))
+    assert [type(one) for one in failures] == [KeyError]
 
 
 # --- Clean-ups that fail ----------------------------------------------------
@@ -132,22 +132,15 @@ def test_a_part_that_is_cancelled_as_it_closes_hides_no_failure() -> None:
 def test_a_body_that_fails_when_the_system_stops_it_raises_the_failure() -> None:
     """Point 4: the body's scope takes its own ``Cancelled`` out, no more."""
 
-    async def fail() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise KeyError("late")
-
     async def main() -> None:
         async with open_system() as system, trio.open_nursery() as nursery:
-            nursery.start_soon(fail)
+            nursery.start_soon(fail_late, KeyError("late"))
             nursery.start_soon(trio.sleep_forever)
             await trio.sleep(1)
             system.stop()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+    (group,) = failures_of(main)
+    assert [type(leaf) for leaf in leaves(group)] == [KeyError]
 
 
 def test_an_inner_task_that_fails_at_the_end_is_raised_once() -> None:
@@ -155,21 +148,13 @@ def test_an_inner_task_that_fails_at_the_end_is_raised_once() -> None:
 
     class Tidy(Counter):
         async def started(self) -> None:
-            self.context.start_soon(self.work)
-
-        async def work(self) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise KeyError("inner")
+            self.context.start_soon(fail_late, KeyError("inner"))
 
     async def main() -> None:
         async with open_system() as system:
             await system.spawn(Tidy)
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert [str(leaf) for leaf in leaves(caught.value)] == ["'inner'"]
+    assert [repr(one) for one in failures_of(main)] == ["KeyError('inner')"]
 
 
 def test_stop_hooks_of_all_behaviours_run_and_all_their_failures_leave() -> None:
@@ -193,24 +178,14 @@ def test_stop_hooks_of_all_behaviours_run_and_all_their_failures_leave() -> None
         async with open_system() as system:
             await system.spawn(First)
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
+    assert {type(one) for one in failures_of(main)} == {KeyError, OSError}
     assert log == ["second", "first"]
-    assert {type(leaf) for leaf in leaves(caught.value)} == {KeyError, OSError}
 
 
 async def test_a_crash_after_a_stash_says_so(world: World) -> None:
     """The message is safe in the stash; the report does not show another."""
-
-    class Stashing(Actor[Note]):
-        @handler
-        def note(self, message: Note) -> None:
-            if self.context.incarnation == 1:
-                self.context.stash(message)
-                raise error
-
     error = ValueError("after the stash")
-    ref = await world.spawn(Stashing)
+    ref = await world.spawn(StashAndFail, error)
     ref.tell_nowait(Note())
     await world.settled()
     assert "while handling a message that it stashed" in error.__notes__[0]

@@ -1,6 +1,5 @@
 """No failure hides another: n failures are n leaves of what leaves the block."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,9 +12,10 @@ from tests.kit import (
     Note,
     Parent,
     Worker,
+    fail_late,
+    failures_of,
     found,
     open_system,
-    run_main,
 )
 from trio_actors import (
     Actor,
@@ -28,13 +28,6 @@ from trio_actors import (
     handler,
 )
 from trio_actors.testing import World
-
-
-def failures_of(run: Callable[[], Awaitable[None]]) -> list[BaseException]:
-    """What leaves the block: the exceptions of its one strict group."""
-    with pytest.raises(BaseExceptionGroup) as caught:
-        run_main(run)
-    return list(caught.value.exceptions)
 
 
 def test_a_failing_goodbye_is_raised_beside_the_first_failure() -> None:
@@ -112,13 +105,7 @@ def test_the_failing_cleanup_of_an_inner_task_is_raised_too() -> None:
 
     class Host(Worker):
         async def started(self) -> None:
-            self.context.start_soon(self.work)
-
-        async def work(self) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise OSError("cleanup")
+            self.context.start_soon(fail_late, OSError("cleanup"))
 
     async def main() -> None:
         rules = Supervision(directives={ValueError: "escalate"})
@@ -139,11 +126,7 @@ def test_an_inner_task_and_the_handler_that_fail_together_are_both_kept() -> Non
         @handler
         async def get(self, message: Get) -> int:
             self.context.start_soon(self.work)
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise LookupError("handler")
-            return 1
+            await fail_late(LookupError("handler"))
 
         async def work(self) -> None:
             await trio.sleep(1)
@@ -267,15 +250,9 @@ async def test_a_kill_that_meets_a_failing_cleanup_keeps_the_failure(
         @handler
         async def get(self, message: Get) -> int:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.fails_in_cleanup)
+                nursery.start_soon(fail_late, OSError("cleanup"))
                 nursery.start_soon(trio.sleep_forever)
             return 1
-
-        async def fails_in_cleanup(self) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise OSError("cleanup")
 
     ref = await world.spawn(Messy)
     asked = ref.ask_nowait(Get())

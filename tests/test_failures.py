@@ -14,9 +14,9 @@ from tests.kit import (
     Get,
     Note,
     Worker,
+    failures_of,
     found,
     open_system,
-    run_main,
 )
 from trio_actors import (
     Actor,
@@ -362,9 +362,7 @@ def test_such_an_exception_escalates_and_leaves_the_block(
             await ref.tell(Boom(error))
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert list(caught.value.exceptions) == [error]
+    assert failures_of(main) == [error]
 
 
 @pytest.mark.parametrize("kind", [FrozenData, Slotted, Mute])

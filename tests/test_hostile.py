@@ -13,6 +13,8 @@ from tests.kit import (
     Note,
     Sleep,
     Worker,
+    fail_late,
+    failures_of,
     found,
     open_system,
     run_main,
@@ -118,30 +120,21 @@ def test_a_failure_and_an_outer_cancellation_together_keep_the_failure() -> None
                 scope.cancel()
                 await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert [type(leaf) for leaf in leaves(caught.value)] == [ValueError]
+    assert [type(one) for one in failures_of(main)] == [ValueError]
 
 
 def test_a_mixed_group_in_the_body_loses_neither_half() -> None:
     """Point 4: the scope takes its own ``Cancelled`` out, the rest leaves."""
 
-    async def fail() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise KeyError("late")
-
     async def main() -> None:
         with trio.move_on_after(1) as scope:
             async with open_system(), trio.open_nursery() as nursery:
-                nursery.start_soon(fail)
+                nursery.start_soon(fail_late, KeyError("late"))
                 nursery.start_soon(trio.sleep_forever)
         assert not scope.cancelled_caught
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+    (group,) = failures_of(main)
+    assert [type(leaf) for leaf in leaves(group)] == [KeyError]
 
 
 def test_a_cancelled_nursery_in_a_handler_with_a_failure_is_a_failure() -> None:
@@ -152,14 +145,8 @@ def test_a_cancelled_nursery_in_a_handler_with_a_failure_is_a_failure() -> None:
         @handler
         async def note(self, message: Note) -> None:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.late)
+                nursery.start_soon(fail_late, KeyError("late"))
                 await trio.sleep_forever()
-
-        async def late(self) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise KeyError("late")
 
     async def main() -> None:
         async with open_system() as system:

@@ -8,8 +8,8 @@ message costs is in `test_gates`, who waits for whom in `test_fairness`.
 import gc
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -20,7 +20,7 @@ from hypothesis import given, settings, strategies as st
 
 from tests import gates
 from tests.gates import KINDS, RINGS, Kind, Workload, in_a_system
-from tests.kit import Add, Counter, Get, check_books
+from tests.kit import Add, Counter, Get, check_books, no_collector
 from trio_actors import (
     Actor,
     ActorFailed,
@@ -226,17 +226,6 @@ MESSAGES: dict[str, Workload] = {
 }
 
 
-@asynccontextmanager
-async def no_collector() -> AsyncGenerator[None]:
-    """Let nothing be freed but by its last reference."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 @pytest.mark.parametrize("name", MESSAGES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_message_leaves_anything_to_the_garbage_collector(
@@ -247,7 +236,7 @@ def test_no_message_leaves_anything_to_the_garbage_collector(
 
     async def around(system: ActorSystem) -> int:
         await workload(system, KINDS[kind])
-        async with no_collector():
+        with no_collector():
             await workload(system, KINDS[kind])
             return gc.collect()
 
@@ -358,7 +347,7 @@ async def test_an_idle_actor_keeps_no_message_and_no_answer(
     ref = await world.spawn(ORACLES[kind])
     kept: Refs = []
     send: Callable[..., Awaitable[None]] = WAYS[way]
-    async with no_collector():
+    with no_collector():
         await send(ref, kept)
         await world.settled()
         assert len(kept) >= 4

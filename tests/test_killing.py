@@ -18,6 +18,7 @@ from tests.kit import (
     Note,
     Sleep,
     Worker,
+    fail_late,
     grown,
     open_system,
     reasons,
@@ -145,10 +146,7 @@ async def test_a_failed_handler_of_a_killed_actor_is_still_reported(
     class Tidy(Actor[Note]):
         @handler
         async def note(self, message: Note) -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise ValueError("in the cleanup")
+            await fail_late(ValueError("in the cleanup"))
 
     ref = await world.spawn(Tidy)
     ref.tell_nowait(Note())

@@ -1,6 +1,5 @@
 """What happens to an actor while it is being taken down, or waits for its return."""
 
-import pytest
 import trio
 
 from tests.kit import (
@@ -12,9 +11,9 @@ from tests.kit import (
     Parent,
     Sleep,
     Worker,
+    failures_of,
     found,
     open_system,
-    run_main,
 )
 from trio_actors import (
     Actor,
@@ -65,9 +64,7 @@ def test_who_fails_in_a_sweep_and_again_in_its_hook_has_two_failures() -> None:
             await offender.tell(Boom())
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    shown = [repr(error) for error in caught.value.exceptions]
+    shown = [repr(error) for error in failures_of(main)]
     assert shown == ["OSError(' in the hook')", "LookupError('in the sweep')"]
 
 
@@ -85,9 +82,7 @@ def test_the_extras_of_an_escalation_go_up_with_it() -> None:
             await (await top.spawn(NoGoodbye)).tell(Boom())
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert {repr(error) for error in caught.value.exceptions} == {
+    assert {repr(error) for error in failures_of(main)} == {
         "ValueError('boom')",
         "OSError('no goodbye')",
     }
@@ -112,9 +107,7 @@ def test_all_that_it_became_fail_in_their_hooks_and_none_is_hidden() -> None:
             ref = await system.spawn(Stacked, "first")
             await ref.tell(Note("second"))
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert {str(error) for error in caught.value.exceptions} == {"first", "second"}
+    assert {str(error) for error in failures_of(main)} == {"first", "second"}
 
 
 async def test_a_crash_report_says_that_the_message_in_hand_was_stashed(

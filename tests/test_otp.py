@@ -164,19 +164,24 @@ class Player:
         self.supervisors: dict[str, SupervisorRef] = {}
 
     async def play(self) -> list[Log]:
-        """Return the logs of all steps, up to the end of the top."""
-        logs: list[Log] = []
-        steps: list[Step] = [["launch"], *self.scenario.script, ["shutdown"]]
+        """Return the logs of all steps; what no child can tell the events show."""
         async with trio.open_nursery() as nursery:
             with self.world.events() as events:
                 nursery.start_soon(Seen(self.journal).watch, events)
-                for step in steps:
-                    await self.step(step)
-                    await self.world.settled()
-                    logs.append(self.journal.take())
-                    if self.world.find("/top") is None:
-                        break
+                logs = await self.play_steps()
                 nursery.cancel_scope.cancel()
+        return logs
+
+    async def play_steps(self) -> list[Log]:
+        """Return the logs of all steps, up to the end of the top."""
+        logs: list[Log] = []
+        steps: list[Step] = [["launch"], *self.scenario.script, ["shutdown"]]
+        for step in steps:
+            await self.step(step)
+            await self.world.settled()
+            logs.append(self.journal.take())
+            if self.world.find("/top") is None:
+                break
         return logs
 
     async def step(self, step: Step) -> None:

@@ -15,7 +15,7 @@ import trio
 from hypothesis import given, settings, strategies as st
 
 from tests.otp.scenarios import SCENARIOS
-from tests.otp.table import Child, Family, Log, Scenario, Step
+from tests.otp.table import Child, Family, Log, Scenario
 from tests.tapes import (
     Act,
     Hooked,
@@ -467,15 +467,7 @@ class QuietPlayer(Player):
         self.tape = tape
 
     async def play(self) -> list[Log]:
-        logs: list[Log] = []
-        steps: list[Step] = [["launch"], *self.scenario.script, ["shutdown"]]
-        for step in steps:
-            await self.step(step)
-            await self.world.settled()
-            logs.append(self.journal.take())
-            if self.world.find("/top") is None:
-                break
-        return logs
+        return await self.play_steps()
 
     def spec(self, child: Child) -> ChildSpec[Leave]:
         return ChildSpec(

@@ -18,6 +18,7 @@ from tests.kit import (
     Note,
     Sleep,
     Worker,
+    failures_of,
     open_system,
     run_main,
 )
@@ -38,7 +39,6 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
-from trio_actors._errors import leaves
 
 ESCALATE = Supervision(directives={Exception: "escalate"})
 
@@ -376,11 +376,6 @@ def test_streams_end_with_the_system() -> None:
 # --- What leaves the block --------------------------------------------------
 
 
-def leaves_of(group: BaseException) -> list[type]:
-    """The types of the leaves of a group, in order."""
-    return [type(leaf) for leaf in leaves(group)]
-
-
 def test_a_failure_at_the_top_leaves_as_a_strict_group_after_the_stop_hooks() -> None:
     """FAIL-8: escalated to the top, the original exception leaves, with notes."""
     log: list[str] = []
@@ -411,9 +406,7 @@ def test_a_restart_limit_at_the_top_leaves_with_its_cause() -> None:
                 await ref.tell(Boom(ValueError(str(number))))
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    (failure,) = caught.value.exceptions
+    (failure,) = failures_of(main)
     assert isinstance(failure, RestartLimit)
     assert str(failure.__cause__) == "1"
 
@@ -444,9 +437,7 @@ def test_an_exception_in_the_body_is_a_group_and_the_actors_stop_in_order() -> N
             ref.tell_nowait(Note("not handled: it does not settle"))
             raise LookupError("body")
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert leaves_of(caught.value) == [LookupError]
+    assert [type(one) for one in failures_of(main)] == [LookupError]
     assert log == ["a+", "b+", "b-", "a-"]
 
 
@@ -467,9 +458,8 @@ def test_a_failed_body_and_failed_stop_hooks_are_all_raised() -> None:
             await system.spawn(Clumsy, OSError("second"))
             raise LookupError("body")
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert leaves_of(caught.value) == [OSError, KeyError, LookupError]
+    failures = [type(one) for one in failures_of(main)]
+    assert failures == [OSError, KeyError, LookupError]
 
 
 def test_stop_hooks_that_fail_deep_in_the_tree_are_raised_once_each() -> None:
@@ -491,9 +481,7 @@ def test_stop_hooks_that_fail_deep_in_the_tree_are_raised_once_each() -> None:
         async with open_system() as system:
             await system.spawn(Clumsy, 2)
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert sorted(str(error) for error in caught.value.exceptions) == ["0", "1", "2"]
+    assert sorted(str(error) for error in failures_of(main)) == ["0", "1", "2"]
 
 
 def test_a_turn_that_fails_in_the_ordered_stop_is_raised() -> None:
@@ -512,9 +500,7 @@ def test_a_turn_that_fails_in_the_ordered_stop_is_raised() -> None:
             await trio.sleep(1)
         raise AssertionError("not reached")
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    assert leaves_of(caught.value) == [ValueError]
+    assert [type(one) for one in failures_of(main)] == [ValueError]
 
 
 def test_a_handled_start_failure_leaves_nothing_behind() -> None:
@@ -543,7 +529,5 @@ def test_system_exit_in_a_handler_leaves_after_the_stop_hooks() -> None:
             await ref.tell(Boom(SystemExit(3)))
             await trio.sleep_forever()
 
-    with pytest.raises(BaseExceptionGroup) as caught:
-        run_main(main)
-    assert leaves_of(caught.value) == [SystemExit]
+    assert [type(one) for one in failures_of(main)] == [SystemExit]
     assert log == ["a+", "b+", "b-", "a-"]

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from tests.actors import Node, Run, Sleeper, asks
+from tests.actors import Mixing, Node, Run, Sleeper, asks
 from tests.kit import Add, Boom, Counter, Get, Note, Sleep, tally
 from trio_actors import (
     Actor,
@@ -436,21 +436,7 @@ async def test_a_handler_that_returns_a_reply_to_another_request(
     world: World,
 ) -> None:
     """NoReply, at once, instead of a Reply object as the answer."""
-
-    class Mixed(Actor[Get | Add]):
-        kept: Reply[int] | None = None
-
-        @handler
-        def get(self, message: Get) -> Reply[int]:
-            self.kept = self.context.defer_reply(message)
-            return self.kept
-
-        @handler
-        def add(self, message: Add) -> Reply[int]:
-            assert self.kept is not None
-            return self.kept
-
-    ref = await world.spawn(Mixed)
+    ref = await world.spawn(Mixing)
     first = ref.ask_nowait(Get())
     with pytest.raises(NoReply, match="returned a Reply to another request"):
         await ref.ask(Add())

@@ -10,6 +10,7 @@ from tests.kit import (
     Boom,
     Counter,
     Worker,
+    failures_of,
     found,
     open_system,
     run_main,
@@ -213,9 +214,7 @@ def test_the_top_counts_per_child() -> None:
             await kids[0].tell(Boom(KeyError("the fourth")))
             await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        run_main(main)
-    (limit,) = caught.value.exceptions
+    (limit,) = failures_of(main)
     assert isinstance(limit, RestartLimit)
     assert isinstance(limit.__cause__, KeyError)
 
