@@ -16,6 +16,7 @@ import trio
 from rich.console import Console
 
 from ._compare import Comparison, Workers, turns
+from ._file import add_json
 from ._publish import publish
 from ._report import ProgressBar, show
 from ._results import Results, chosen, load, opponents, save
@@ -37,13 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--against", default="", metavar="naive,pykka", help="these contenders"
     )
     made.add_argument("--repeat", type=int, default=5, help="runs per median: 5")
-    made.add_argument(
-        "--json",
-        type=Path,
-        default=Path("benchmarks.json"),
-        metavar="FILE",
-        help="where the figures go: benchmarks.json",
-    )
+    add_json(made, "benchmarks.json")
     made.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw it (needs matplotlib)"
     )

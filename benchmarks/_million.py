@@ -15,6 +15,7 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
+from ._file import write
 from ._meter import Cost
 from ._results import facts
 
@@ -141,10 +142,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 def save(report: Report, path: Path) -> None:
     """Write the file anew: all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(to_json(report), indent=1) + "\n")
-    new.replace(path)
+    write(to_json(report), path)
 
 
 def load(path: Path) -> Report:

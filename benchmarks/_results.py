@@ -4,15 +4,14 @@ Rules of this file:
 
 * A ratio says how many times as fast trio_actors is; every figure that is shown comes
   from the medians of the same run.
-* The file is replaced as a whole, after each cell: whenever a run is interrupted, what
-  is there can be read.
+* The file is written after each cell.
 * Nothing tells whose machine it was: versions and sizes, no names, no paths.
 """
 
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -20,6 +19,7 @@ from typing import Any
 
 import attrs
 
+from ._file import write
 from ._records import CONTENDERS, Clock, Sample, Workload
 from ._workloads import WORKLOADS
 
@@ -226,15 +226,22 @@ def from_json(fields: dict[str, Any]) -> Results:
 
 def save(results: Results, path: Path) -> None:
     """Write the file anew: all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(to_json(results), indent=1) + "\n")
-    new.replace(path)
+    write(to_json(results), path)
 
 
 def load(path: Path) -> Results:
     """Read a file that `save()` wrote."""
     return from_json(json.loads(path.read_text()))
+
+
+def _known(kind: str, names: Iterable[str], known: Collection[str]) -> set[str]:
+    wanted = set(names)
+    if unknown := wanted.difference(known):
+        raise ValueError(
+            f"there is no {kind} {', '.join(sorted(unknown))}. Write some of"
+            f" {', '.join(known)}."
+        )
+    return wanted
 
 
 def chosen(names: Iterable[str]) -> list[Workload]:
@@ -243,12 +250,7 @@ def chosen(names: Iterable[str]) -> list[Workload]:
     Raises:
         ValueError: There is none with that name.
     """
-    wanted = set(names)
-    if unknown := wanted - set(BY_NAME):
-        raise ValueError(
-            f"there is no workload {', '.join(sorted(unknown))}. Write some of"
-            f" {', '.join(BY_NAME)}."
-        )
+    wanted = _known("workload", names, BY_NAME)
     wanted |= {BY_NAME[name].base for name in wanted}
     return [each for each in WORKLOADS if not wanted or {each.name, each.base} & wanted]
 
@@ -259,10 +261,5 @@ def opponents(names: Iterable[str]) -> list[str]:
     Raises:
         ValueError: There is none with that name.
     """
-    wanted = set(names)
-    if unknown := wanted - set(CONTENDERS):
-        raise ValueError(
-            f"there is no contender {', '.join(sorted(unknown))}. Write some of"
-            f" {', '.join(CONTENDERS)}."
-        )
+    wanted = _known("contender", names, CONTENDERS)
     return [name for name in CONTENDERS if not wanted or name in wanted | {OURS}]

@@ -4,13 +4,11 @@ Rules of this file:
 
 * All ways run in this process, on one thread. In each round every one has its turn, in
   the opposite order each time; a figure is the median of the rounds.
-* The file is replaced as a whole, after each turn: whenever a run is interrupted, what
-  is there can be read.
+* The file is written after each turn.
 """
 
 import argparse
 import gc
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from ._file import add_json, write
 from ._records import Sample
 from ._results import facts
 
@@ -143,10 +142,7 @@ class Trial:
 
     def save(self, path: Path) -> None:
         """Write the file anew: all of it or nothing."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(self.to_json(), indent=1) + "\n")
-        new.replace(path)
+        write(self.to_json(), path)
 
     def _parser(self) -> argparse.ArgumentParser:
         made = argparse.ArgumentParser(
@@ -154,14 +150,7 @@ class Trial:
         )
         made.add_argument("--quick", action="store_true", help="less of all")
         made.add_argument("--repeat", type=int, default=5, help="runs per median: 5")
-        file = f"{self.name}.json"
-        made.add_argument(
-            "--json",
-            type=Path,
-            default=Path(file),
-            metavar="FILE",
-            help=f"where the figures go: {file}",
-        )
+        add_json(made, f"{self.name}.json")
         return made
 
 

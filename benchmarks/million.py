@@ -28,7 +28,6 @@ import statistics
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from time import process_time
 from typing import ClassVar
 
@@ -50,6 +49,7 @@ from trio_actors import (
 )
 
 from ._books import check, check_books
+from ._file import add_json
 from ._memory import resident
 from ._meter import Cost, metered, untimed
 from ._million import Report, Stage, save, show
@@ -297,13 +297,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--actors", type=int, default=ACTORS, help="how many, from 100: 1,000,000"
     )
-    made.add_argument(
-        "--json",
-        type=Path,
-        default=Path("million.json"),
-        metavar="FILE",
-        help="where the figures go: million.json",
-    )
+    add_json(made, "million.json")
     return made
 
 

@@ -6,7 +6,7 @@
 %% or {Operations, Nanoseconds, Figures}. Wall time: the machine does nothing else.
 
 -module(measure).
--export([main/1, timed/1, await/2, resident/0, tree/1, circle/2]).
+-export([main/1, timed/1, await/2, crowd/2, weigh/3, tree/1, circle/2]).
 
 main([Module, Workload | Sizes]) ->
     %% Crashes are not reported: how fast a log is written is not measured here.
@@ -46,6 +46,31 @@ await(Message, Times) ->
     receive
         Message -> await(Message, Times - 1)
     end.
+
+%% Let so many processes do the same work, and wait for all.
+crowd(Number, Work) ->
+    Home = self(),
+    [spawn_link(fun() -> member(Home, Work) end) || _ <- lists:seq(1, Number)],
+    await(done, Number).
+
+member(Home, Work) ->
+    ok = Work(),
+    Home ! done.
+
+%% W4: what each weighs, before and after it was told a note, which it answers.
+weigh(Actors, Start, Tell) ->
+    Before = resident(),
+    {Started, Idle} = timed(Start),
+    Untold = resident(),
+    {Told, ok} = timed(fun() ->
+        [Tell(Actor) || Actor <- Idle],
+        await(noted, Actors)
+    end),
+    Figures = [
+        {bytes_untold, (Untold - Before) / Actors},
+        {bytes_told, (resident() - Before) / Actors}
+    ],
+    {Actors, Started + Told, Figures}.
 
 %% The memory that the machine occupies, in bytes.
 resident() ->

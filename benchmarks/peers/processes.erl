@@ -4,7 +4,7 @@
 -compile({no_auto_import, [spawn/1]}).
 -export([tell/1, ask/1, asks/1, spawn/1, idle/1, ring/1, fan/1, restart/1]).
 -export([producers/1, pingpong/1, skynet/1, big/1, storm/1]).
--import(measure, [timed/1, await/2, resident/0]).
+-import(measure, [timed/1, await/2, crowd/2, weigh/3]).
 
 %% --- W1 tell ---
 
@@ -48,16 +48,8 @@ producers(#{producers := Producers, each := Each}) ->
 
 all_ask(Clients, Each) ->
     Server = spawn_link(fun server/0),
-    Home = self(),
-    {Time, ok} = timed(fun() ->
-        [spawn_link(fun() -> client(Server, Each, Home) end) || _ <- lists:seq(1, Clients)],
-        await(done, Clients)
-    end),
+    {Time, ok} = timed(fun() -> crowd(Clients, fun() -> ask_all(Server, Each) end) end),
     {Clients * Each, Time}.
-
-client(Server, Each, Home) ->
-    ok = ask_all(Server, Each),
-    Home ! done.
 
 server() ->
     receive
@@ -92,18 +84,11 @@ spawn(#{actors := Actors}) ->
     {Actors, Started + Stopped}.
 
 idle(#{actors := Actors}) ->
-    Before = resident(),
-    {Started, Idle} = timed(fun() -> start_all(Actors) end),
-    Untold = resident(),
-    {Told, ok} = timed(fun() ->
-        [Actor ! {note, self()} || Actor <- Idle],
-        await(noted, Actors)
-    end),
-    Figures = [
-        {bytes_untold, (Untold - Before) / Actors},
-        {bytes_told, (resident() - Before) / Actors}
-    ],
-    {Actors, Started + Told, Figures}.
+    weigh(
+        Actors,
+        fun() -> start_all(Actors) end,
+        fun(Actor) -> Actor ! {note, self()} end
+    ).
 
 %% Each says that it is ready before the next is started. They are not linked: what
 %% that costs grows with their number.

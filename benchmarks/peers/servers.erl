@@ -6,7 +6,7 @@
 -export([producers/1, pingpong/1, skynet/1, big/1, storm/1]).
 -export([start_link/1, start_link/2, init/1, handle_call/3, handle_cast/2, handle_continue/2]).
 -compile({no_auto_import, [spawn/1]}).
--import(measure, [timed/1, await/2, resident/0]).
+-import(measure, [timed/1, await/2, crowd/2, weigh/3]).
 
 start_link(State) ->
     gen_server:start_link(?MODULE, State, []).
@@ -130,16 +130,8 @@ producers(#{producers := Producers, each := Each}) ->
 
 all_call(Clients, Each) ->
     Server = started(server),
-    Home = self(),
-    {Time, ok} = timed(fun() ->
-        [spawn_link(fun() -> client(Server, Each, Home) end) || _ <- lists:seq(1, Clients)],
-        await(done, Clients)
-    end),
+    {Time, ok} = timed(fun() -> crowd(Clients, fun() -> call_all(Server, Each) end) end),
     {Clients * Each, Time}.
-
-client(Server, Each, Home) ->
-    ok = call_all(Server, Each),
-    Home ! done.
 
 call_all(_Server, 0) ->
     ok;
@@ -158,18 +150,11 @@ spawn(#{actors := Actors}) ->
 
 idle(#{actors := Actors}) ->
     Supervisor = supervisor(),
-    Before = resident(),
-    {Started, Servers} = timed(fun() -> start_all(Supervisor, Actors) end),
-    Untold = resident(),
-    {Told, ok} = timed(fun() ->
-        [gen_server:cast(Server, {note, self()}) || Server <- Servers],
-        await(noted, Actors)
-    end),
-    Figures = [
-        {bytes_untold, (Untold - Before) / Actors},
-        {bytes_told, (resident() - Before) / Actors}
-    ],
-    {Actors, Started + Told, Figures}.
+    weigh(
+        Actors,
+        fun() -> start_all(Supervisor, Actors) end,
+        fun(Server) -> gen_server:cast(Server, {note, self()}) end
+    ).
 
 supervisor() ->
     Child = #{id => idle, start => {?MODULE, start_link, []}, restart => transient},
