@@ -154,7 +154,7 @@ def bench(session: nox.Session) -> None:
     ``nox -s bench -- --quick`` measures less, and only shows it. Erlang is measured
     where ``erl`` is installed.
     """
-    install(session, "bench")
+    install(session, "bench", "peers")
     session.install("--no-deps", "triotp==0.2.1")
     if session.posargs:
         session.run("python", "-m", "benchmarks", *session.posargs)
