@@ -40,6 +40,10 @@ Step: TypeAlias = "Exit | Coroutine[Any, Any, Exit | None] | None"
 be awaited to know is a coroutine."""
 
 
+async def _known(step: Step) -> Exit | None:
+    return step if step is None or isinstance(step, Exit) else await step
+
+
 class Cell(Ending):
     """An actor, from its spawn to its end."""
 
@@ -262,7 +266,7 @@ class Cell(Ending):
             if counts:
                 self.add_extra(why)
             step = self._answer_failure(trouble)
-        return step if step is None or isinstance(step, Exit) else await step
+        return await _known(step)
 
     def _begin_again(self, why: BaseException, *, counts: bool, sweeps: bool) -> Step:
         if sweeps:
@@ -326,8 +330,7 @@ class Cell(Ending):
             if trouble is not None:
                 if why is not None and why is not self.swept_for:
                     self.add_extra(why)
-                step = self._answer_failure(trouble)
-                return step if step is None or isinstance(step, Exit) else await step
+                return await _known(self._answer_failure(trouble))
             self.announce("restarting", why)
         self._cancel_deadline()
         if self.halt is Halt.SWEEP:

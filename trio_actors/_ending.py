@@ -104,18 +104,15 @@ class Ending(Incarnation):
         self.between = True
         if self._resume:
             self._resume = False  # there was more to do than to go on
-        if self.timers is not None:
-            cancel_timers(self.me)
+        cancel_timers(self.me)
         return was_up
 
     def take_down(self, why: object, *, was_up: bool) -> None:
         """Let go of what was the incarnation's; its messages wait for the next."""
         if was_up:
             self.previous = self.instance
-        if self.owed is not None:
-            self.fail_owed(why if isinstance(why, BaseException) else "ended")
-        if self.stash is not None:
-            self.unstash()
+        self.fail_owed(why if isinstance(why, BaseException) else "ended")
+        self.unstash()
 
     async def _close_children(self, family: Family, halt: Halt) -> None:
         family.close(Halt.KILL if self.halt is Halt.KILL else halt)
@@ -189,8 +186,7 @@ class Ending(Incarnation):
         self.enter("stopping")
         self.between = True
         self.box.shut(Door.CLOSED, self.box.refusal)
-        if self.timers is not None:
-            cancel_timers(self.me)
+        cancel_timers(self.me)
         if self._deadline is None and exit.kind not in ("killed", "shutdown"):
             self._set_deadline()
         if self.under is not None:
@@ -229,8 +225,7 @@ class Ending(Incarnation):
             "start_failed" if exit.kind == "start_failed" else "stopped"
         )
         self.bury_all(reason)
-        if self.owed is not None:
-            self.fail_owed(exit.error or "ended")
+        self.fail_owed(exit.error or "ended")
         self.system._forget(me)
         family.remove(me)  # the name is free before anybody is told
         self.runtime.touch("watch", self.path)

@@ -84,7 +84,7 @@ class Incarnation(Life):
         self.halt = halt
         if detail:
             self.detail = detail
-        if halt >= Halt.DRAIN and self.timers is not None:
+        if halt >= Halt.DRAIN:
             cancel_timers(self.me)
         if halt is Halt.DRAIN:
             self.family.drain(self.me)

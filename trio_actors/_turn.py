@@ -338,8 +338,10 @@ class Turns(Hand):
 
     def fail_owed(self, failure: BaseException | str) -> None:
         """Tell those to whom an answer was deferred that none will come."""
+        if self.owed is None:
+            return
         owed, self.owed = self.owed, None
-        for pending in owed or ():
+        for pending in owed:
             if pending.open and cast("Any", pending.target) is self:
                 pending.fail(actor_failed(cast("Any", self), pending.message, failure))
 
