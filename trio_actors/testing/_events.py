@@ -1,0 +1,106 @@
+"""What happens in a controlled run, in words that are the same in every run.
+
+Rules of this file:
+
+* Pure: no trio, no actors. The searches know nothing else of the library.
+* A key names the same event in every schedule: it is made of paths and names, never of
+  a global count. The n-th event of a key comes after the one before.
+* A footprint is what a step *did* touch. Before it was done it is what it is known to
+  touch at least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import attrs
+
+Key: TypeAlias = tuple[str, ...]
+"""The kind of an event, and between whom: ("message", "/client-1", "/bank")."""
+
+Touched: TypeAlias = tuple[str, str]
+"""A resource and its owner: ("turn", "/bank")."""
+
+Footprint: TypeAlias = dict[Touched, bool]
+"""What a step touches; True where it writes."""
+
+Kind: TypeAlias = Literal["start", "message", "reply", "control", "tick", "fault"]
+"""What an event is: a client begins, a message is handled, an answer arrives, a stop
+or kill or restart acts, time passes, something goes wrong on purpose."""
+
+
+class Blocked(Exception):  # noqa: N818  # no error: the search gives this run up
+    """This schedule would be equivalent to one that was run already."""
+
+
+@attrs.define(eq=False)
+class Event:
+    """Something that can happen next, or has happened as a step of a run."""
+
+    key: Key
+    kind: Kind
+    dst: str
+    """Whose turn it is: the path of an actor, the name of a client."""
+    footprint: Footprint
+    sent: int = -1
+    """The step that made it possible; -1: it was possible from the start."""
+    src: str = ""
+    """Who sent it; for the diagram."""
+    label: str = ""
+    """What it is, for reports: ``Add(amount=1)``."""
+    busy: frozenset[str] = frozenset()
+    """Of a step: who could take no message just before it, because their turn lasted."""
+
+
+@attrs.frozen
+class Ghost:
+    """What could have happened until a step took the possibility away, or the end did."""
+
+    event: Event
+    until: int
+    """The step after which it could no longer happen: its place in the trace would be
+    right behind that. ``len(trace) - 1``: it was still possible at the end."""
+
+
+@attrs.define(eq=False)
+class Run:
+    """One run of a program under one schedule."""
+
+    trace: list[Event] = attrs.Factory(list)
+    ghosts: list[Ghost] = attrs.Factory(list)
+    ranks: list[int] = attrs.Factory(list)
+    """Which of the enabled events was taken at each step; 0 is the oldest (FIFO)."""
+    error: BaseException | None = None
+    blocked: bool = False
+    """It was given up: it would be equivalent to one that was run already."""
+    outcome: Hashable = None
+    """What an observer sees at the end; for the cross-check of the searches."""
+
+
+class Search(Protocol):
+    """What decides: which event is next, and whether there will be another run."""
+
+    def choose(self, trace: Sequence[Event], enabled: Sequence[Event]) -> int:
+        """Return the place of the next event in *enabled*, which is never empty.
+
+        They are in the order of their sending; ticks, then faults, come last.
+
+        Raises:
+            Blocked: The run would be equivalent to one that was run already.
+        """
+        ...
+
+    def learn(self, run: Run) -> bool:
+        """Take note of a run that has ended; return whether there is another one."""
+        ...
+
+
+def dependent(one: Footprint, other: Footprint) -> bool:
+    """Whether two steps may not change places: they share what one of them writes."""
+    if len(other) < len(one):
+        one, other = other, one
+    return any(
+        touched in other and (written or other[touched])
+        for touched, written in one.items()
+    )
