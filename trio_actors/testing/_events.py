@@ -25,12 +25,15 @@ Touched: TypeAlias = tuple[str, str]
 Footprint: TypeAlias = dict[Touched, bool]
 """What a step touches; True where it writes."""
 
-Kind: TypeAlias = Literal["start", "message", "reply", "control", "tick", "fault"]
+Kind: TypeAlias = Literal[
+    "start", "message", "reply", "control", "tick", "settled", "fault"
+]
 """What an event is: a client begins, a message is handled, an answer arrives, a stop
-or kill or restart acts, time passes, something goes wrong on purpose."""
+or kill or restart acts, time passes, all is quiet and the test goes on, something goes
+wrong on purpose."""
 
 
-class Blocked(Exception):  # noqa: N818  # no error: the search gives this run up
+class Blocked(Exception):  # no error: the search gives this run up
     """This schedule would be equivalent to one that was run already."""
 
 
@@ -50,12 +53,15 @@ class Event:
     label: str = ""
     """What it is, for reports: ``Add(amount=1)``."""
     busy: frozenset[str] = frozenset()
-    """Of a step: who could take no message just before it, because their turn lasted."""
+    """Of a step: who could take no message just before it, in the middle of a turn."""
+    barrier: bool = False
+    """It could not have come earlier, and nothing that was sent after it either: all is
+    quiet, and the test goes on, or time passes."""
 
 
 @attrs.frozen
 class Ghost:
-    """What could have happened until a step took the possibility away, or the end did."""
+    """What could have happened until a step, or the end, made it impossible."""
 
     event: Event
     until: int
@@ -75,7 +81,7 @@ class Run:
     blocked: bool = False
     """It was given up: it would be equivalent to one that was run already."""
     outcome: Hashable = None
-    """What an observer sees at the end; for the cross-check of the searches."""
+    """What the program returned; the searches are checked against each other by it."""
 
 
 class Search(Protocol):
