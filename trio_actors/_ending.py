@@ -101,6 +101,7 @@ class Ending(Incarnation):
         """Begin to take the incarnation down; return whether it was up."""
         was_up = self.phase == "running"
         self.phase = "restarting"
+        self.runtime.touch("turn", self.path)
         self.between = True
         if self._resume:
             self._resume = False  # there was more to do than to go on
@@ -150,10 +151,13 @@ class Ending(Incarnation):
         self, hook: Callable[[object], Awaitable[None]], argument: object
     ) -> BaseException | None:
         seconds = self.options.shutdown
-        deadline = self.runtime.now() + seconds
+        scope = trio.CancelScope(shield=True)
+        alarm = self.runtime.call_at(
+            self.runtime.now() + seconds, scope.cancel, self.path, "shutdown"
+        )
         error: BaseException | None = None
         try:
-            with trio.CancelScope(shield=True, deadline=deadline) as scope:
+            with scope:
                 self._hook_scope = scope
                 if self.halt is Halt.KILL:
                     scope.cancel()
@@ -170,6 +174,7 @@ class Ending(Incarnation):
         except BaseException as caught:  # noqa: ASYNC103  # _fatal() raises Cancelled
             error = self._fatal(caught)
         finally:
+            alarm.cancel()
             self._hook_scope = None
             if self.asked is not None:
                 self.abandon_asked()

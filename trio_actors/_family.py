@@ -132,6 +132,7 @@ class Growing:
         if self.slit is not None:
             cell.box.shut(Door.INSIDE, self.slit)
         self.runtime.touch("spawn", self.path)
+        self.runtime.touch("name", cell.path)
         self._start_own(cell.run, cell.path)
         if options.heartbeat is not None:
             self.system._watch_heart(cell, options.heartbeat)

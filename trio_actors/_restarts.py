@@ -35,6 +35,7 @@ class Restarting(Growing):
             window = self._windows.get(cell.name)
         if window is None:
             window = self._windows[cell.name] = RestartWindow(self.supervision)
+        self.runtime.touch("clock", "", write=False)
         return window.allows(self.runtime.now())
 
     def restart_limit(self, cell: Cell) -> RestartLimit:

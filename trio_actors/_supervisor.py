@@ -121,6 +121,7 @@ class Family(Restarting):
     def remove(self, cell: Cell) -> None:
         """Free the name of a child that has ended."""
         self.runtime.touch("spawn", self.path, write=False)
+        self.runtime.touch("name", cell.path)
         del self.children[cell.name]
         self._windows.pop(cell.name, None)
         self._pauses.pop(cell.name, None)

@@ -92,6 +92,7 @@ class ActorSystem(_Spawner):
     @property
     def random(self) -> Random:
         """Seeded random numbers: use them where a test shall repeat a run."""
+        self._runtime.touch("rng", "")
         if self._random is None:
             self._random = self._runtime.random("")
         return self._random

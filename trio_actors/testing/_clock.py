@@ -3,17 +3,48 @@
 trio asks its clock how long to sleep exactly when no task can run. There time is moved
 to what comes next, a deadline or a timer, and trio is told not to sleep at all. While a
 worker thread is in flight time stands still: it has an end of its own.
+
+Rules of this file:
+
+* Here, and nowhere else, is what trio has no public name for: the order of the tasks of
+  a batch, and of deadlines of one moment.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
-from collections.abc import Callable
-from typing import Any, cast
+import random
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
 
 import trio
 import trio._core._run as trio_run
 import trio.testing
+
+_run = cast("Any", trio_run)
+
+
+class Observer(Protocol):
+    """Who is told of what depends on time."""
+
+    def look_at_clock(self) -> None:
+        """Note that a task looks at the clock."""
+        ...
+
+    def deadline_set(self, scope: trio.CancelScope) -> tuple[str, int]:
+        """Note a deadline; return its place among those of one moment."""
+        ...
+
+    def deadline_gone(self, scope: trio.CancelScope) -> None:
+        """Note that a deadline was taken back, or has expired."""
+        ...
+
+    def may_expire(self) -> bool:
+        """Whether a deadline that is due may expire: one each time it is allowed."""
+        ...
 
 
 class WorldClock(trio.abc.Clock):
@@ -24,21 +55,25 @@ class WorldClock(trio.abc.Clock):
         self.on_idle: Callable[[float], float | None] | None = None
         """What is asked first: it gets the next deadline and returns the time to jump
         to, infinity if there is none, or None if it made somebody run."""
+        self.observer: Observer | None = None
 
     def start_clock(self) -> None:
         """Start; there is nothing to do."""
 
     def current_time(self) -> float:
         """Return the virtual seconds since the start."""
+        if self.observer is not None and hasattr(_run.GLOBAL_RUN_CONTEXT, "task"):
+            self.observer.look_at_clock()
         return self.time
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Jump to *deadline*, or to what comes before it, and do not sleep."""
+        runner = _run.GLOBAL_RUN_CONTEXT.runner
         if trio.testing.active_thread_count():
             return math.inf  # the end of a thread wakes the loop
-        if trio.lowlevel.current_statistics().run_sync_soon_queue_size:
+        if runner.entry_queue.size():
             return math.inf  # somebody has woken it: a thread, or a dropped Reply
-        if cast("Any", trio_run).GLOBAL_RUN_CONTEXT.runner.waiting_for_idle:
+        if runner.waiting_for_idle:
             return math.inf  # wait_all_tasks_blocked() comes before any time passes
         when = deadline if self.on_idle is None else self.on_idle(deadline)
         if when is None:
@@ -47,3 +82,61 @@ class WorldClock(trio.abc.Clock):
             return math.inf
         self.time = max(self.time, when)
         return 0
+
+
+def _observer() -> Observer | None:
+    observer: Observer | None = _run.GLOBAL_RUN_CONTEXT.runner.clock.observer
+    return observer
+
+
+class _InOrder(random.Random):
+    """Lets trio run the tasks of a batch in the order in which they were woken.
+
+    trio takes a batch from its end, and turns it around first if this is below 0.5.
+    """
+
+    def random(self) -> float:
+        return 0.0
+
+
+@contextmanager
+def in_order() -> Generator[None]:
+    """Let trio run tasks in the order in which they were woken: that of sending.
+
+    Deadlines of one moment expire in the order in which they were set; trio itself
+    takes them by the address of their scope. With an observer they expire one by one.
+    """
+    serial = itertools.count()
+    deadlines = _run.Deadlines
+    before = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
+    methods = deadlines.add, deadlines.remove, deadlines.expire
+
+    def add(self: Any, deadline: float, scope: trio.CancelScope) -> None:
+        observer = _observer()
+        place = ("", next(serial)) if observer is None else observer.deadline_set(scope)
+        heapq.heappush(self._heap, (deadline, place, scope))
+        self._active += 1
+
+    def remove(self: Any, deadline: float, scope: trio.CancelScope) -> None:
+        methods[1](self, deadline, scope)
+        observer = _observer()
+        if observer is not None:
+            observer.deadline_gone(scope)
+
+    def expire(self: Any, now: float) -> bool:
+        observer = _observer()
+        if observer is None:
+            return bool(methods[2](self, now))
+        if self.next_deadline() > now or not observer.may_expire():
+            return False
+        _, _, scope = heapq.heappop(self._heap)
+        scope.cancel()
+        return True
+
+    _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), False
+    deadlines.add, deadlines.remove, deadlines.expire = add, remove, expire
+    try:
+        yield
+    finally:
+        _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = before
+        deadlines.add, deadlines.remove, deadlines.expire = methods

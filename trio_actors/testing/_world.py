@@ -85,16 +85,23 @@ class World(ActorSystem):
         assert self._nursery is not None
         scope = trio.CancelScope()
         self._clients[scope] = None  # at once: settled() in this very step waits for it
+        begin = self._hold_client()
 
         async def run() -> None:
             self._clients[scope] = current_task()
             try:
                 with scope:
+                    if begin is not None:
+                        await begin()
                     await fn(*args)
             finally:
                 del self._clients[scope]
 
         self._nursery.start_soon(run, name=f"client {len(self._clients)}")
+
+    def _hold_client(self) -> Callable[[], Awaitable[None]] | None:
+        """Return what a client waits for before it begins."""
+        return None
 
     async def settled(self) -> None:
         """Wait until nothing is queued or handled and all clients have ended.
@@ -186,9 +193,7 @@ class World(ActorSystem):
         """Say what happens next; trio's loop asks when no task can run."""
         due = self._timers.next_alarm()
         if self._settlers and self._is_quiet():
-            for task in list(self._settlers):
-                del self._settlers[task]
-                reschedule(task)
+            self._wake_settlers()
             return None
         when = min(deadline, due)
         if self._tell_listeners(self._clock.time):
@@ -198,6 +203,11 @@ class World(ActorSystem):
             self._timers.fire_until(self._clock.time)
             return when
         return self._nothing_comes()
+
+    def _wake_settlers(self) -> None:
+        for task in list(self._settlers):
+            del self._settlers[task]
+            reschedule(task)
 
     def _is_quiet(self) -> bool:
         if any(task not in self._settlers for task in self._clients.values()):

@@ -1,0 +1,188 @@
+"""A world under control: at rest, what happens next is chosen.
+
+Rules of this file:
+
+* trio asks its clock what to do exactly when no task can run: there one event is
+  chosen and done.
+* Nothing may be raised through trio's loop: it would be an internal error of trio.
+* A run ends when nothing is on its way any more, or with the first failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule
+
+from .._halts import Halt
+from .._policy import Supervision
+from ._events import Blocked, Event, Run, Search
+from ._held import WHO, Held
+from ._pilot import CLOCK, Pilot
+from ._run import enter, run_on_world_clock, world_clock
+from ._world import World
+
+T = TypeVar("T")
+
+STEPS = 100_000
+"""A run of more steps than that never ends."""
+
+
+class ControlledWorld(World):
+    """A world in which each event is chosen by a search."""
+
+    def __init__(self, pilot: Pilot, supervision: Supervision) -> None:
+        super().__init__(pilot, supervision)
+        self._pilot = pilot
+        self._last: Task | None = None  # waits for the end of the run
+        self._scope = trio.CancelScope()  # of the program
+
+    def _hold_client(self) -> Callable[[], Awaitable[None]]:
+        who = self._pilot.who()
+        parent = "" if who == "test" else f"{who}."
+        name = f"{parent}client-{self._pilot.count(f'clients of {who}')}"
+
+        async def begin() -> None:
+            WHO.set(name)
+            task = current_task()
+            self._pilot.begin(name, lambda: reschedule(task))
+            await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.FAILED)
+
+        return begin
+
+    # --- At rest ---
+
+    def _on_idle(self, deadline: float) -> float | None:
+        try:
+            return self._act(deadline)
+        except Blocked:
+            self._pilot.run.blocked = True
+            self._give_up()
+        except Exception as error:  # of a search, of a monitor: never through trio
+            self._pilot.run.error = error
+            self._give_up()
+        return None
+
+    def _act(self, deadline: float) -> float | None:
+        pilot = self._pilot
+        enabled = pilot.enabled()
+        if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
+            enabled = [Event(("settled",), "settled", "test", {CLOCK: True})]
+            enabled[0].barrier, enabled[0].sent = True, pilot.at
+        tick = pilot.next_tick(deadline, alone=not enabled)
+        when = self._clock.time
+        if tick is not None:
+            enabled.append(tick[0])
+            when = tick[1]
+        if self._last is not None and (not enabled or enabled[0].kind == "tick"):
+            pilot.end(deadline)
+            task, self._last = self._last, None
+            reschedule(task)
+            return None
+        if not enabled:
+            return self._nothing_comes()
+        if pilot.at >= STEPS:
+            raise AssertionError(
+                f"the test does not settle: it has taken {STEPS} steps. Look for a"
+                " message that is always answered with another one."
+            )
+        return self._do(pilot.choose(enabled, alone=len(enabled) == 1), when, deadline)
+
+    def _do(self, chosen: Event, when: float, deadline: float) -> float | None:
+        if chosen.kind == "tick":
+            if not self._tell_listeners(when):
+                self._pilot.pass_time(when, deadline)
+            return self._clock.time
+        if isinstance(chosen, Held):
+            self._pilot.do(chosen)
+        else:
+            self._wake_settlers()
+        return None
+
+    def _give_up(self) -> None:
+        self._pilot.end(math.inf)
+        self._scope.cancel()
+
+    async def _run_out(self) -> None:
+        """Wait until nothing is on its way any more."""
+        self._last = current_task()
+
+        def abort(_: object) -> Abort:
+            self._last = None
+            return Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class Lab:
+    """Runs a program again and again, in one run of trio."""
+
+    def __init__(
+        self, program: Callable[[World], Awaitable[Any]], *, race: bool = True
+    ) -> None:
+        self.program = program
+        self.race = race
+        self.caveats: dict[str, None] = {}
+        self._pilot: Pilot | None = None
+
+    async def once(self, search: Search) -> Run:
+        """Run the program as *search* chooses."""
+        clock = world_clock()
+        clock.time = 0.0
+        pilot = self._pilot = Pilot(search, clock, race=self.race)
+        run = pilot.run
+        try:
+            async with enter(ControlledWorld(pilot, Supervision())) as world:
+                with world._scope:
+                    await self._fly(world, run)
+        except BaseExceptionGroup as group:
+            if run.error is None and not run.blocked:
+                run.error = _only(group)
+        except AssertionError as error:  # the books of the world
+            if run.error is None and not run.blocked:
+                run.error = error
+        finally:
+            clock.observer = None
+            self._pilot = None
+        self.caveats.update(pilot.caveats)
+        return run
+
+    async def _fly(self, world: ControlledWorld, run: Run) -> None:
+        try:
+            run.outcome = await self.program(world)
+            await world._run_out()
+        except Exception as error:
+            run.error = error
+        finally:
+            world._pilot.end(math.inf)
+            if run.error is not None or run.blocked:
+                world.dead()
+                world._root.close(Halt.KILL)
+
+    def ran(self, task: Task) -> None:
+        """Note that a task runs."""
+        if self._pilot is not None:
+            self._pilot.ran(task)
+
+
+def _only(error: BaseException) -> BaseException:
+    """Return the one exception in a group of one, of one ..."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+class _Steps(trio.abc.Instrument):
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    def before_task_step(self, task: Task) -> None:
+        self._lab.ran(task)
+
+
+def run_lab(lab: Lab, fn: Callable[[], Awaitable[T]]) -> T:
+    """Run *fn*, which runs the lab's program, in trio."""
+    return run_on_world_clock(fn, instruments=[_Steps(lab)])

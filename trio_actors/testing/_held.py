@@ -1,0 +1,219 @@
+"""What is held back: messages in their boxes, answers, timers.
+
+Rules of this file:
+
+* Each is an event that happens when it is chosen. A message stays in its box until
+  then, so that what the box says of itself (count, room, door) is what production says.
+* What can no longer happen is told to the pilot, who keeps its ghost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+import attrs
+import trio
+
+from .._box import Box
+from .._bursts import NOTHING
+from .._errors import show
+from .._mailbox import Mailbox, Owner
+from .._messages import Carried, Signal
+from .._pending import Call, message_of
+from .._runtime import Alarm
+from ._events import Event
+
+if TYPE_CHECKING:
+    from .._cell import Cell
+    from ._pilot import Pilot
+
+R_co = TypeVar("R_co", covariant=True)
+
+WHO: ContextVar[str] = ContextVar("trio_actors_who", default="test")
+"""Whose task it is, where it is no actor's."""
+
+TIGHT = 64
+"""A mailbox for fewer messages is one that a test may fill: who comes first matters."""
+
+
+def content_of(item: Any) -> Any:
+    """Return what an actor will get: without the wraps of the way."""
+    return message_of(item.content if type(item) is Carried else item)
+
+
+@attrs.define(eq=False)
+class Held(Event):
+    """An event, and what happens when it is chosen."""
+
+    apply: Callable[[], None] = attrs.field(kw_only=True)
+    item: Any = None
+    serial: int = 0
+
+    def describe(self) -> None:
+        """Say what it is, for a report; for each of 10,000 runs that costs too much."""
+        if not self.label and self.item is not None:
+            self.label = show(content_of(self.item))
+
+
+class HeldBox(Box):
+    """The mailbox of an actor that gets one message at a time, the one chosen."""
+
+    burst: ClassVar[int] = 0  # each message is looked at
+    __slots__ = ("held", "pilot")
+
+    def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
+        super().__init__(mailbox, owner)
+        self.held: dict[Held, None] = {}  # in the order of their sending
+        self.pilot: Pilot = cast("Pilot", self.cell.runtime)
+        self.pilot.boxes[self.cell.path] = self
+
+    @property
+    def cell(self) -> Cell:
+        """The actor."""
+        return cast("Cell", self.owner)
+
+    @property
+    def count(self) -> int:
+        """How many items are stored."""
+        return len(self.hand) + len(self.held)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the actor waits for a message."""
+        return self.consumer is not None and not self.hand
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether a test may fill it."""
+        return self.mailbox.capacity < TIGHT
+
+    def _touch_room(self) -> None:
+        if self.is_tight:
+            self.pilot.touch("room", self.cell.path)
+        elif self.count >= self.mailbox.capacity:
+            self.pilot.note(f"the mailbox of {self.cell.path} was full")
+
+    def put_slow(self, item: Any) -> bool:
+        """Put an item; whether it gets in depends on who else sends, or stops it."""
+        self.pilot.touch("life", self.cell.path, write=False)
+        self._touch_room()
+        return super().put_slow(item)
+
+    async def wait_for_room(self, wants: int) -> int:
+        """Wait for room; who waits stands in the way of others."""
+        try:
+            return await super().wait_for_room(wants)
+        except trio.Cancelled:
+            self._touch_room()
+            raise
+
+    def add(self, items: list[Any]) -> None:
+        """Store *items* until they are chosen."""
+        for item in items:
+            self._taken += 1
+            self.pilot.mail(self, item)
+
+    def wake(self) -> None:
+        """Wake the actor, unless it is for messages that are held back."""
+        if self.hand or self.cell.attention:
+            super().wake()
+
+    def deliver(self, held: Held) -> None:
+        """Let the actor take what was chosen."""
+        del self.held[held]
+        self._touch_room()
+        if self.hand is NOTHING:
+            self.hand = []
+        self.hand.append(held.item)
+        self._before = 1
+        self._set_limit()
+        super().wake()
+
+    def take(self) -> object:
+        """Take the first item; at the end of the actor that is one held back."""
+        if self.hand:
+            return super().take()
+        return self._take_back(next(iter(self.held)))
+
+    def _take_back(self, held: Held) -> object:
+        del self.held[held]
+        self.pilot.miss(held)
+        return held.item
+
+    def has_oldest(self) -> bool:
+        """Whether there is an item that may be dropped."""
+        return any(not isinstance(held.item, Signal) for held in self.held)
+
+    def take_oldest(self) -> object:
+        """Take the oldest such item."""
+        plain = (held for held in self.held if not isinstance(held.item, Signal))
+        return self._take_back(next(plain))
+
+    def reads_only(self, item: Any) -> bool:
+        """Whether the handler says that it changes nothing, and cannot wait."""
+        if isinstance(item, Signal):
+            return False
+        info = self.cell.shape.handler_of(type(content_of(item)))
+        return info is not None and info.reads_only and not info.is_async
+
+
+class HeldCall(Call[R_co]):
+    """A request whose answer arrives when it is chosen."""
+
+    __slots__ = ("asked_by",)
+
+    def __init__(self, message: Any, target: Cell, asker: Cell | None) -> None:
+        super().__init__(message, target, asker)
+        self.asked_by: str = cast("Pilot", target.runtime).who()
+
+    def answer(self, value: Any, error: BaseException | None = None) -> None:
+        """Give the answer, which is then on its way."""
+        if self.open:
+            self.given = True
+            cast("Pilot", self.target.runtime).reply(self, value, error)
+        else:
+            super().answer(value, error)
+
+    def arrive(self, value: Any, error: BaseException | None) -> None:
+        """Let the answer arrive; it is late if nobody waits any more."""
+        self.given = False
+        super().answer(value, error)
+
+
+class Timed(Alarm):
+    """An alarm whose order does not depend on who else has set one."""
+
+    __slots__ = ("armed", "pilot")
+
+    def __init__(
+        self,
+        pilot: Pilot,
+        when: float,
+        fire: Callable[[], None],
+        owner: str,
+        key: object,
+    ) -> None:
+        super().__init__(when, pilot.count(owner), fire, owner, key)
+        self.pilot = pilot
+        self.armed = pilot.at  # since which step
+
+    def cancel(self) -> None:
+        """Let it not happen, though it could have."""
+        if not self.cancelled and self.when < math.inf:
+            self.pilot.taken_back(self.armed, races=self.races)
+        super().cancel()
+
+    @property
+    def races(self) -> bool:
+        """Whether it may come before what else could happen.
+
+        What says that something took too long may not: it would always be too long.
+        """
+        return bool(self.owner) and self.key not in ("shutdown", "heartbeat")
+
+    def __lt__(self, other: Alarm) -> bool:
+        mine = (self.when, self.owner, self.serial)
+        return mine < (other.when, other.owner, other.serial)
