@@ -73,9 +73,9 @@ class Ghost:
 class Run:
     """One run of a program under one schedule."""
 
-    trace: list[Event] = attrs.Factory(list)
-    ghosts: list[Ghost] = attrs.Factory(list)
-    ranks: list[int] = attrs.Factory(list)
+    trace: list[Event] = attrs.field(factory=list[Event])
+    ghosts: list[Ghost] = attrs.field(factory=list[Ghost])
+    ranks: list[int] = attrs.field(factory=list[int])
     """Which of the enabled events was taken at each step; 0 is the oldest (FIFO)."""
     error: BaseException | None = None
     blocked: bool = False

@@ -17,15 +17,19 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule
 
+from .._errors import leaves
 from .._halts import Halt
 from .._policy import Supervision
 from ._events import Blocked, Event, Run, Search
+from ._faults import Plan
 from ._held import WHO, Held
-from ._pilot import CLOCK, Pilot
+from ._pilot import CLOCK, Pilot, Rules
 from ._run import enter, run_on_world_clock, world_clock
 from ._world import World
 
 T = TypeVar("T")
+
+RULES = Rules()
 
 STEPS = 100_000
 """A run of more steps than that never ends."""
@@ -121,18 +125,18 @@ class Lab:
     """Runs a program again and again, in one run of trio."""
 
     def __init__(
-        self, program: Callable[[World], Awaitable[Any]], *, race: bool = True
+        self, program: Callable[[World], Awaitable[Any]], rules: Rules = RULES
     ) -> None:
         self.program = program
-        self.race = race
+        self.rules = rules
         self.caveats: dict[str, None] = {}
         self._pilot: Pilot | None = None
 
-    async def once(self, search: Search) -> Run:
-        """Run the program as *search* chooses."""
+    async def once(self, search: Search, plan: Plan = ()) -> Run:
+        """Run the program as *search* chooses, with the crashes of *plan*."""
         clock = world_clock()
         clock.time = 0.0
-        pilot = self._pilot = Pilot(search, clock, race=self.race)
+        pilot = self._pilot = Pilot(search, clock, self.rules, plan)
         run = pilot.run
         try:
             async with enter(ControlledWorld(pilot, Supervision())) as world:
@@ -170,9 +174,8 @@ class Lab:
 
 def _only(error: BaseException) -> BaseException:
     """Return the one exception in a group of one, of one ..."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    every = leaves(error)
+    return every[0] if len(every) == 1 else error
 
 
 class _Steps(trio.abc.Instrument):

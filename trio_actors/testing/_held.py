@@ -156,7 +156,8 @@ class HeldBox(Box):
         """Whether the handler says that it changes nothing, and cannot wait."""
         if isinstance(item, Signal):
             return False
-        info = self.cell.shape.handler_of(type(content_of(item)))
+        content: object = content_of(item)
+        info = self.cell.shape.handler_of(type(content))
         return info is not None and info.reads_only and not info.is_async
 
 

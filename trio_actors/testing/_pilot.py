@@ -18,14 +18,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from .._halts import Watch
 from .._messages import Signal
 from .._runtime import Alarm, Resource
 from .._waits import CURRENT
 from ._clock import WorldClock
 from ._events import Event, Ghost, Key, Run, Search
+from ._faults import NO_FAULTS, Faults, Plan
 from ._held import WHO, Held, HeldBox, HeldCall, Timed
-from ._world import WorldRuntime
+from ._world import WorldRuntime, crash
 
 if TYPE_CHECKING:
     import trio
@@ -37,6 +40,21 @@ RACES = 5
 on for ever."""
 
 
+@attrs.frozen(kw_only=True)
+class Rules:
+    """What is possible in a run."""
+
+    seed: int = 0
+    race: bool = True
+    """Time may pass before what else could happen."""
+    enqueue: bool = False
+    """Messages are taken in the order in which they were sent, whoever sent them."""
+    allow_io: bool = False
+    faults: Faults = NO_FAULTS
+    sampled: bool = True
+    """Faults come unplanned, as events of their own."""
+
+
 class Pilot(WorldRuntime):
     """The runtime of one run under control."""
 
@@ -46,11 +64,12 @@ class Pilot(WorldRuntime):
     batch = 1
 
     def __init__(
-        self, search: Search, clock: WorldClock, *, seed: int = 0, race: bool = True
+        self, search: Search, clock: WorldClock, rules: Rules, plan: Plan = ()
     ) -> None:
-        super().__init__(seed, clock)
+        super().__init__(rules.seed, clock)
         self.search: Search = search
-        self.race: bool = race  # whether time passes before what else could happen
+        self.rules: Rules = rules
+        self.plan: Plan = plan
         self.run: Run = Run()
         self.step: Event | None = None  # the one that goes on
         self.boxes: dict[str, HeldBox] = {}
@@ -59,6 +78,7 @@ class Pilot(WorldRuntime):
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._counts: dict[str, int] = {}
+        self._taken: dict[Key, int] = {}  # how many messages of a key were delivered
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
         self._may_expire = self._expires = False
@@ -148,6 +168,8 @@ class Pilot(WorldRuntime):
             item=item,
         )
         box.held[held] = None
+        if self.rules.enqueue:
+            self.touch("room", dst)
         self.hold(held)
 
     def reply(self, call: HeldCall[Any], value: Any, error: Any) -> None:
@@ -200,7 +222,13 @@ class Pilot(WorldRuntime):
         """Say what a message will touch at least, as its receiver is now."""
         if isinstance(event, Held) and event.kind == "message":
             reads = self.boxes[event.dst].reads_only(event.item)
-            event.footprint = {("turn", event.dst): not reads}
+            event.footprint = {("turn", event.dst): not reads or self._crashes(event)}
+
+    def _crashes(self, held: Held) -> bool:
+        """Whether it is planned that this message is the last of its actor's turn."""
+        if not self.plan:
+            return False
+        return (held.src, held.dst, self._taken.get(held.key, 0) + 1) in self.plan
 
     # --- Time ---
 
@@ -240,7 +268,7 @@ class Pilot(WorldRuntime):
     def taken_back(self, armed: int, *, races: bool) -> None:
         """Note that something will not come, to which time could have passed."""
         self.look_at_clock()
-        if races and self.race:
+        if races and self.rules.race:
             self._haunt(self._time_passes(armed))
 
     def _time_passes(self, armed: int) -> Event:
@@ -258,7 +286,7 @@ class Pilot(WorldRuntime):
         if when == math.inf:
             return None
         alarm = self._alarms[0] if due <= deadline else None
-        races = self.race and (not isinstance(alarm, Timed) or alarm.races)
+        races = self._may_wait(when) and (not isinstance(alarm, Timed) or alarm.races)
         if races and self._races >= RACES:
             self.note(f"time passed early only {RACES} times in a run")
             races = False
@@ -274,20 +302,30 @@ class Pilot(WorldRuntime):
         tick.label = f"time {when:g}"
         return tick, when
 
+    def _may_wait(self, when: float) -> bool:
+        """Whether what could happen may be as late as that."""
+        late = when - self.clock.time
+        return self.rules.race or late <= self.rules.faults.delay
+
     # --- Steps ---
 
     def enabled(self) -> list[Event]:
         """Return what can happen next, the oldest first."""
         heads = [queue[0] for queue in self._channels.values()]
         found = [
-            held
-            for held in heads
-            if held.kind != "message" or self.boxes[held.dst].is_free
+            held for held in heads if held.kind != "message" or self._is_next(held)
         ]
         found.sort(key=lambda held: held.serial)
         for held in found:
             self._foresee(held)
         return [*found]
+
+    def _is_next(self, held: Held) -> bool:
+        """Whether the actor waits for this message."""
+        box = self.boxes[held.dst]
+        if not box.is_free:
+            return False
+        return not self.rules.enqueue or next(iter(box.held)) is held
 
     @property
     def is_empty(self) -> bool:
@@ -314,6 +352,10 @@ class Pilot(WorldRuntime):
 
     def do(self, held: Held) -> None:
         """Let what was chosen happen."""
+        if held.kind == "message":
+            if self._crashes(held):
+                crash(self.boxes[held.dst].cell)
+            self._taken[held.key] = self._taken.get(held.key, 0) + 1
         queue = self._channels[held.key]
         queue.popleft()
         if not queue:

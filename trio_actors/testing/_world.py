@@ -20,6 +20,7 @@ import outcome
 import trio
 from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
 
+from .._cell import Cell
 from .._family import walk
 from .._messages import DeadLetter, DeadReason
 from .._policy import Supervision
@@ -35,6 +36,12 @@ Ts = TypeVarTuple("Ts")
 PATIENCE = 3600.0
 """Virtual seconds in which a message must come that is waited for: timers that repeat
 could go on for ever."""
+
+
+def crash(cell: Cell, error: Exception | None = None) -> None:
+    """Let an actor fail at its next message."""
+    cell.sabotage = error or RuntimeError(f"{cell.path} was crashed by the test")
+    cell.rouse()  # also in the middle of a batch
 
 
 class WorldRuntime(Runtime):
@@ -125,9 +132,7 @@ class World(ActorSystem):
 
     def crash(self, ref: ActorRef[Never], error: Exception | None = None) -> None:
         """Fail an actor at its next message."""
-        path = ref.path
-        ref._cell.sabotage = error or RuntimeError(f"{path} was crashed by the test")
-        ref._cell.rouse()  # also in the middle of a batch
+        crash(ref._cell, error)
 
     def always(self, holds: Callable[[], bool]) -> None:
         """Check *holds* after every step of the test."""

@@ -1,0 +1,94 @@
+"""What may go wrong in a run, and what does in one.
+
+Rules of this file:
+
+* A plan names the *message* at which something goes wrong, by its sender, its receiver
+  and its number between the two: "at the third step" would be another message in each
+  schedule.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from .._errors import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Crash: TypeAlias = tuple[str, str, int]
+"""A message at which its receiver fails: from whom, to whom, the how manieth."""
+
+Plan: TypeAlias = tuple[Crash, ...]
+"""The crashes of a run, in their order."""
+
+
+def _check_count(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if type(value) is not int or value < 0:
+        raise ValueError(
+            f"Faults: {attribute.name} is how many, from 0, not {show(value)}."
+        )
+
+
+def _check_seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"Faults: {attribute.name} is seconds from 0, not {value!r}.")
+
+
+@attrs.frozen(kw_only=True)
+class Faults:
+    """What may go wrong in a run.
+
+    A client is outside: what it sends, and what it is answered, goes from one node to
+    another. With ``exhaustive=True`` crashes are planned, each possible one in a search
+    of its own; what is lost, doubled or late is only sampled.
+    """
+
+    crash: int = attrs.field(default=0, validator=_check_count)
+    """How many actors fail, each at one of its messages."""
+    drop: int = attrs.field(default=0, validator=_check_count)
+    """How many messages are lost (between nodes)."""
+    duplicate: int = attrs.field(default=0, validator=_check_count)
+    """How many messages arrive twice (between nodes)."""
+    delay: float = attrs.field(default=0.0, validator=_check_seconds)
+    """The longest extra time of a message, in seconds: as long may timers come first.
+    With ``timers="race"`` they always may."""
+
+    @property
+    def are_planned(self) -> bool:
+        """Whether all of them can be planned."""
+        return not (self.drop or self.duplicate)
+
+
+NO_FAULTS = Faults()
+
+
+def plans_of(messages: Iterable[Crash], crashes: int) -> Iterator[Plan]:
+    """Return each way in which up to *crashes* of *messages* are the last of a turn."""
+    every = sorted(set(messages))
+    for number in range(1, crashes + 1):
+        yield from combinations(every, number)
+
+
+def write_plan(plan: Plan) -> str:
+    """Write a plan as it stands in a token."""
+    return ";".join(f"{src}>{dst}#{number}" for src, dst, number in plan)
+
+
+def read_plan(text: str) -> Plan:
+    """Read a plan that `write_plan()` wrote.
+
+    Raises:
+        ValueError: It is none.
+    """
+    plan: list[Crash] = []
+    for part in text.split(";") if text else ():
+        names, _, number = part.rpartition("#")
+        src, _, dst = names.partition(">")
+        if not (src and dst and number.isdecimal()):
+            raise ValueError(f"{text!r} is no plan of crashes")
+        plan.append((src, dst, int(number)))
+    return tuple(plan)
