@@ -22,8 +22,9 @@ from .._halts import Halt
 from .._policy import Supervision
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
-from ._held import WHO, Held
-from ._pilot import CLOCK, Pilot, Rules
+from ._footprints import CLOCK, WHO, Rules
+from ._held import Held
+from ._pilot import Pilot
 from ._run import enter, run_on_world_clock, world_clock
 from ._world import World
 
@@ -76,24 +77,26 @@ class ControlledWorld(World):
         if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
             enabled = [Event(("settled",), "settled", "test", {CLOCK: True})]
             enabled[0].barrier, enabled[0].sent = True, pilot.at
+        if not enabled and self._last is not None:
+            pilot.end(deadline)
+            task, self._last = self._last, None
+            reschedule(task)
+            return None
+        faults = pilot.faults(enabled)
         tick = pilot.next_tick(deadline, alone=not enabled)
         when = self._clock.time
         if tick is not None:
             enabled.append(tick[0])
             when = tick[1]
-        if self._last is not None and (not enabled or enabled[0].kind == "tick"):
-            pilot.end(deadline)
-            task, self._last = self._last, None
-            reschedule(task)
-            return None
         if not enabled:
             return self._nothing_comes()
+        enabled += faults
         if pilot.at >= STEPS:
             raise AssertionError(
                 f"the test does not settle: it has taken {STEPS} steps. Look for a"
                 " message that is always answered with another one."
             )
-        return self._do(pilot.choose(enabled, alone=len(enabled) == 1), when, deadline)
+        return self._do(pilot.choose(enabled), when, deadline)
 
     def _do(self, chosen: Event, when: float, deadline: float) -> float | None:
         if chosen.kind == "tick":
@@ -174,7 +177,7 @@ class Lab:
 
 def _only(error: BaseException) -> BaseException:
     """Return the one exception in a group of one, of one ..."""
-    every = leaves(error)
+    every = list(leaves(error))
     return every[0] if len(every) == 1 else error
 
 

@@ -1,4 +1,4 @@
-"""What is held back: messages in their boxes, answers, timers.
+"""What is held back: messages in their boxes, and answers.
 
 Rules of this file:
 
@@ -9,9 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import attrs
@@ -23,7 +21,6 @@ from .._errors import show
 from .._mailbox import Mailbox, Owner
 from .._messages import Carried, Signal
 from .._pending import Call, message_of
-from .._runtime import Alarm
 from ._events import Event
 
 if TYPE_CHECKING:
@@ -31,9 +28,6 @@ if TYPE_CHECKING:
     from ._pilot import Pilot
 
 R_co = TypeVar("R_co", covariant=True)
-
-WHO: ContextVar[str] = ContextVar("trio_actors_who", default="test")
-"""Whose task it is, where it is no actor's."""
 
 TIGHT = 64
 """A mailbox for fewer messages is one that a test may fill: who comes first matters."""
@@ -143,6 +137,16 @@ class HeldBox(Box):
         self.pilot.miss(held)
         return held.item
 
+    def lose(self, held: Held) -> None:
+        """Let a message be lost on its way: it was never here."""
+        del self.held[held]
+        self._taken -= 1
+
+    def double(self, copy: Held) -> None:
+        """Let a message come twice."""
+        self.held[copy] = None
+        self._taken += 1
+
     def has_oldest(self) -> bool:
         """Whether there is an item that may be dropped."""
         return any(not isinstance(held.item, Signal) for held in self.held)
@@ -182,39 +186,3 @@ class HeldCall(Call[R_co]):
         """Let the answer arrive; it is late if nobody waits any more."""
         self.given = False
         super().answer(value, error)
-
-
-class Timed(Alarm):
-    """An alarm whose order does not depend on who else has set one."""
-
-    __slots__ = ("armed", "pilot")
-
-    def __init__(
-        self,
-        pilot: Pilot,
-        when: float,
-        fire: Callable[[], None],
-        owner: str,
-        key: object,
-    ) -> None:
-        super().__init__(when, pilot.count(owner), fire, owner, key)
-        self.pilot = pilot
-        self.armed = pilot.at  # since which step
-
-    def cancel(self) -> None:
-        """Let it not happen, though it could have."""
-        if not self.cancelled and self.when < math.inf:
-            self.pilot.taken_back(self.armed, races=self.races)
-        super().cancel()
-
-    @property
-    def races(self) -> bool:
-        """Whether it may come before what else could happen.
-
-        What says that something took too long may not: it would always be too long.
-        """
-        return bool(self.owner) and self.key not in ("shutdown", "heartbeat")
-
-    def __lt__(self, other: Alarm) -> bool:
-        mine = (self.when, self.owner, self.serial)
-        return mine < (other.when, other.owner, other.serial)

@@ -1,0 +1,265 @@
+"""What a step of a controlled run depends on: what it touches, and time.
+
+Rules of this file:
+
+* A footprint is what a step did touch: what the core says by `touch()`, and the turn
+  of each task that ran in it.
+* What can no longer happen is kept as a ghost: the search has to know of it.
+* Names and counts are an owner's own: they are the same in every schedule.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .._runtime import Alarm, Resource
+from .._waits import CURRENT
+from ._clock import WorldClock
+from ._events import Event, Ghost, Run
+from ._faults import NO_FAULTS, Faults
+from ._world import WorldRuntime
+
+if TYPE_CHECKING:
+    import trio
+    from trio.lowlevel import Task
+
+CLOCK = ("clock", "")
+RACES = 5
+"""How often in a run time may pass before what else could happen: what repeats could go
+on for ever."""
+
+
+WHO: ContextVar[str] = ContextVar("trio_actors_who", default="test")
+"""Whose task it is, where it is no actor's."""
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """What is possible in a run."""
+
+    seed: int = 0
+    race: bool = True
+    """Time may pass before what else could happen."""
+    enqueue: bool = False
+    """Messages are taken in the order in which they were sent, whoever sent them."""
+    allow_io: bool = False
+    faults: Faults = NO_FAULTS
+    sampled: bool = True
+    """Faults come unplanned, as events of their own."""
+
+
+class Timed(Alarm):
+    """An alarm whose order does not depend on who else has set one."""
+
+    __slots__ = ("armed", "pilot")
+
+    def __init__(
+        self,
+        pilot: Footprints,
+        when: float,
+        fire: Callable[[], None],
+        owner: str,
+        key: object,
+    ) -> None:
+        super().__init__(when, pilot.count(owner), fire, owner, key)
+        self.pilot = pilot
+        self.armed = pilot.at  # since which step
+
+    def cancel(self) -> None:
+        """Let it not happen, though it could have."""
+        if not self.cancelled and self.when < math.inf:
+            self.pilot.taken_back(self.armed, races=self.races)
+        super().cancel()
+
+    @property
+    def races(self) -> bool:
+        """Whether it may come before what else could happen.
+
+        What says that something took too long may not: it would always be too long.
+        """
+        return bool(self.owner) and self.key not in ("shutdown", "heartbeat")
+
+    def __lt__(self, other: Alarm) -> bool:
+        mine = (self.when, self.owner, self.serial)
+        return mine < (other.when, other.owner, other.serial)
+
+
+class Footprints(WorldRuntime):
+    """The part of a pilot that sees what steps touch, and when time may pass."""
+
+    finds_cycles = False  # that reads the state of others; a deadlock is found at rest
+    batch = 1
+
+    def __init__(self, clock: WorldClock, rules: Rules) -> None:
+        super().__init__(rules.seed, clock)
+        self.rules: Rules = rules
+        self.run: Run = Run()
+        self.step: Event | None = None  # the one that goes on
+        self.caveats: dict[str, None] = {}  # why not every order was tried
+        self.recording: bool = True
+        self._counts: dict[str, int] = {}
+        self._armed: dict[trio.CancelScope, int] = {}
+        self._races = 0
+        self._may_expire = self._expires = False
+
+    def open(self) -> None:
+        """Bind to the loop that runs."""
+        super().open()
+        # What the core notes for itself is no look at the clock of a handler's.
+        self.now = lambda: self.clock.time
+        self.clock.observer = self
+
+    # --- What steps touch ---
+
+    @property
+    def at(self) -> int:
+        """The step that goes on; -1 before the first."""
+        return len(self.run.trace) - 1
+
+    def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
+        """Note what the step that goes on reads or writes."""
+        if self.step is not None:
+            touched = (resource, owner)
+            if write or touched not in self.step.footprint:
+                self.step.footprint[touched] = write
+        if resource == "room" and not write:
+            self.note("an actor was chosen by its load")
+
+    def ran(self, task: Task) -> None:
+        """Note that a task runs in the step that goes on."""
+        step = self.step
+        if step is None:
+            return
+        cell = task.context.get(CURRENT)
+        if cell is not None:
+            path = cell.path
+        elif task.name.startswith(("/", "trio_actors ")):
+            path = task.name  # an actor's first step; a family; the system's own
+        else:
+            path = task.context.get(WHO) or "test"
+        touched = ("turn", path)
+        if touched not in step.footprint or step.kind != "message":
+            step.footprint[touched] = True
+
+    def note(self, caveat: str) -> None:
+        """Note why a search of all orders is not one of all orders."""
+        self.caveats[caveat] = None
+
+    def who(self) -> str:
+        """Return who acts: the path of an actor, the name of a client."""
+        cell = CURRENT.get()
+        return WHO.get() if cell is None else cell.path
+
+    def count(self, owner: str) -> int:
+        """Count what an owner does, for names that no schedule changes."""
+        self._counts[owner] = number = self._counts.get(owner, 0) + 1
+        return number
+
+    # --- Ghosts ---
+
+    def haunt(self, event: Event) -> None:
+        """Remember what could have happened until this step."""
+        if self.recording and event.sent < self.at:
+            self.foresee(event)
+            self.run.ghosts.append(Ghost(event, self.at))
+
+    def foresee(self, event: Event) -> None:
+        """Say what an event will touch at least, as everything is now."""
+
+    # --- Time ---
+
+    def call_at(
+        self, when: float, fire: Callable[[], None], owner: str, key: object = None
+    ) -> Alarm:
+        """Call *fire* at a time; which comes next depends on the time of this step."""
+        alarm = Timed(self, when, fire, owner, key)
+        heapq.heappush(self._alarms, alarm)
+        self.look_at_clock()
+        return alarm
+
+    def look_at_clock(self) -> None:
+        """Note that the step depends on what time it is."""
+        self.touch("clock", "", write=False)
+
+    def deadline_set(self, scope: trio.CancelScope) -> tuple[str, int]:
+        """Note a deadline of trio's; return its place among those of one moment."""
+        self.look_at_clock()
+        self._armed[scope] = self.at
+        who = self.who()
+        return who, self.count(who)
+
+    def deadline_gone(self, scope: trio.CancelScope) -> None:
+        """Note that a deadline was taken back, or has expired."""
+        armed = self._armed.pop(scope, self.at)
+        if not self._expires:
+            self.taken_back(armed, races=True)
+        self._expires = False
+
+    def may_expire(self) -> bool:
+        """Whether a deadline may expire now: one, when time has passed to it."""
+        may, self._may_expire = self._may_expire, False
+        self._expires = may
+        return may
+
+    def taken_back(self, armed: int, *, races: bool) -> None:
+        """Note that something will not come, to which time could have passed."""
+        self.look_at_clock()
+        if races and self.rules.race:
+            self.haunt(self._time_passes(armed))
+
+    def _time_passes(self, armed: int) -> Event:
+        return Event(("tick",), "tick", "", {CLOCK: True}, armed)
+
+    def next_tick(self, deadline: float, *, alone: bool) -> tuple[Event, float] | None:
+        """Return the passing of time to what is due next, and when that is.
+
+        Args:
+            deadline: The next one of trio's.
+            alone: Nothing else can happen.
+        """
+        due = self.next_alarm()
+        when = min(deadline, due)
+        if when == math.inf:
+            return None
+        alarm = self._alarms[0] if due <= deadline else None
+        races = self._may_wait(when) and (not isinstance(alarm, Timed) or alarm.races)
+        if races and self._races >= RACES:
+            self.note(f"time passed early only {RACES} times in a run")
+            races = False
+        if not races and not alone:
+            return None
+        tick = self._time_passes(-1)
+        tick.barrier = not races
+        if alarm is None:
+            armed = [at for scope, at in self._armed.items() if scope.deadline == when]
+            tick.sent = min(armed, default=-1)
+        elif isinstance(alarm, Timed):
+            tick.sent, tick.dst = alarm.armed, alarm.owner
+        tick.label = f"time {when:g}"
+        return tick, when
+
+    def _may_wait(self, when: float) -> bool:
+        """Whether what could happen may be as late as that."""
+        late = when - self.clock.time
+        return self.rules.race or late <= self.rules.faults.delay
+
+    def pass_time(self, when: float, deadline: float) -> None:
+        """Move the clock, and fire one alarm; a deadline is trio's to see."""
+        self.clock.time = max(self.clock.time, when)
+        if self.next_alarm() <= min(deadline, self.clock.time):
+            alarm = heapq.heappop(self._alarms)
+            fire, alarm.fire = alarm.fire, _nothing
+            alarm.cancelled = True
+            fire()
+        else:
+            self._may_expire = True
+
+
+def _nothing() -> None:
+    """What has happened."""
