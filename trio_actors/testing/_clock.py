@@ -16,13 +16,14 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import trio
 import trio._core._run as trio_run
 import trio.testing
+from trio.lowlevel import Task
 
 _run = cast("Any", trio_run)
 
@@ -44,6 +45,14 @@ class Observer(Protocol):
 
     def may_expire(self) -> bool:
         """Whether a deadline that is due may expire: one each time it is allowed."""
+        ...
+
+    def allows(self, what: str) -> bool:
+        """Whether the loop may wait for *what*, which nobody controls."""
+        ...
+
+    def choose_task(self, tasks: Sequence[Task]) -> Task | None:
+        """Return which of several tasks runs next, None for all in their order."""
         ...
 
 
@@ -69,11 +78,11 @@ class WorldClock(trio.abc.Clock):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Jump to *deadline*, or to what comes before it, and do not sleep."""
         runner = _run.GLOBAL_RUN_CONTEXT.runner
-        if trio.testing.active_thread_count():
+        if trio.testing.active_thread_count() and self._may_wait_for("a thread"):
             return math.inf  # the end of a thread wakes the loop
         if runner.entry_queue.size():
             return math.inf  # somebody has woken it: a thread, or a dropped Reply
-        if runner.waiting_for_idle:
+        if runner.waiting_for_idle and self._may_wait_for("wait_all_tasks_blocked()"):
             return math.inf  # wait_all_tasks_blocked() comes before any time passes
         when = deadline if self.on_idle is None else self.on_idle(deadline)
         if when is None:
@@ -82,6 +91,9 @@ class WorldClock(trio.abc.Clock):
             return math.inf
         self.time = max(self.time, when)
         return 0
+
+    def _may_wait_for(self, what: str) -> bool:
+        return self.observer is None or self.observer.allows(what)
 
 
 def _observer() -> Observer | None:
@@ -92,19 +104,34 @@ def _observer() -> Observer | None:
 class _InOrder(random.Random):
     """Lets trio run the tasks of a batch in the order in which they were woken.
 
-    trio takes a batch from its end, and turns it around first if this is below 0.5.
+    trio takes a batch from its end, and turns it around first if this is below 0.5; or
+    it shuffles the batch, where it was told to be deterministic. There an observer can
+    take one task out of it: the others will be in the next batch.
     """
 
     def random(self) -> float:
         return 0.0
 
+    def shuffle(self, x: Any) -> None:
+        observer = _observer()
+        task = observer.choose_task(x) if observer is not None else None
+        if task is None:
+            x.reverse()
+        else:
+            rest = [one for one in x if one is not task]
+            _run.GLOBAL_RUN_CONTEXT.runner.runq.extendleft(reversed(rest))
+            x[:] = [task]
+
 
 @contextmanager
-def in_order() -> Generator[None]:
+def in_order(*, one_by_one: bool = False) -> Generator[None]:
     """Let trio run tasks in the order in which they were woken: that of sending.
 
     Deadlines of one moment expire in the order in which they were set; trio itself
     takes them by the address of their scope. With an observer they expire one by one.
+
+    Args:
+        one_by_one: Let the observer choose which task runs, one at a time.
     """
     serial = itertools.count()
     deadlines = _run.Deadlines
@@ -133,7 +160,7 @@ def in_order() -> Generator[None]:
         scope.cancel()
         return True
 
-    _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), False
+    _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), one_by_one
     deadlines.add, deadlines.remove, deadlines.expire = add, remove, expire
     try:
         yield

@@ -26,11 +26,11 @@ Footprint: TypeAlias = dict[Touched, bool]
 """What a step touches; True where it writes."""
 
 Kind: TypeAlias = Literal[
-    "start", "message", "reply", "control", "tick", "settled", "fault"
+    "start", "message", "reply", "control", "tick", "settled", "fault", "step"
 ]
 """What an event is: a client begins, a message is handled, an answer arrives, a stop
 or kill or restart acts, time passes, all is quiet and the test goes on, something goes
-wrong on purpose."""
+wrong on purpose; a task goes on to its next checkpoint."""
 
 
 class Blocked(Exception):  # no error: the search gives this run up

@@ -18,6 +18,7 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule
 
 from .._errors import leaves
+from .._family import walk
 from .._halts import Halt
 from .._policy import Supervision
 from ._events import Blocked, Event, Run, Search
@@ -44,6 +45,7 @@ class ControlledWorld(World):
         self._pilot = pilot
         self._last: Task | None = None  # waits for the end of the run
         self._scope = trio.CancelScope()  # of the program
+        pilot.failed = self._failed
 
     def _hold_client(self) -> Callable[[], Awaitable[None]]:
         who = self._pilot.who()
@@ -63,13 +65,19 @@ class ControlledWorld(World):
     def _on_idle(self, deadline: float) -> float | None:
         try:
             return self._act(deadline)
-        except Blocked:
-            self._pilot.run.blocked = True
-            self._give_up()
-        except Exception as error:  # of a search, of a monitor: never through trio
-            self._pilot.run.error = error
-            self._give_up()
+        except Exception as error:  # of a search, of a monitor
+            self._failed(error)
         return None
+
+    def _failed(self, error: Exception) -> None:
+        """End the run: nothing may be raised through trio's loop."""
+        run = self._pilot.run
+        if isinstance(error, Blocked):
+            run.blocked = True
+        elif run.error is None:
+            run.error = error
+        self._pilot.end(math.inf)
+        self._scope.cancel()
 
     def _act(self, deadline: float) -> float | None:
         pilot = self._pilot
@@ -89,6 +97,8 @@ class ControlledWorld(World):
             enabled.append(tick[0])
             when = tick[1]
         if not enabled:
+            if not self._is_stuck() and not self._closing:
+                pilot.allows("I/O")
             return self._nothing_comes()
         enabled += faults
         if pilot.at >= STEPS:
@@ -109,9 +119,17 @@ class ControlledWorld(World):
             self._wake_settlers()
         return None
 
-    def _give_up(self) -> None:
-        self._pilot.end(math.inf)
-        self._scope.cancel()
+    def _stuck(self) -> str:
+        for cell in walk(self._root.in_order()):
+            trail = [cell]
+            while (wait := trail[-1].waits_for) is not None and not wait.over:
+                trail.append(wait.target)
+                if wait.target is cell:
+                    names = " waits for ".join(one.path for one in trail)
+                    return f"deadlock: {names}.\n{super()._stuck()}"
+                if wait.target in trail[:-1]:
+                    break  # a cycle of others, which is found from one of them
+        return super()._stuck()
 
     async def _run_out(self) -> None:
         """Wait until nothing is on its way any more."""
@@ -191,4 +209,5 @@ class _Steps(trio.abc.Instrument):
 
 def run_lab(lab: Lab, fn: Callable[[], Awaitable[T]]) -> T:
     """Run *fn*, which runs the lab's program, in trio."""
-    return run_on_world_clock(fn, instruments=[_Steps(lab)])
+    one_by_one = lab.rules.checkpoints
+    return run_on_world_clock(fn, instruments=[_Steps(lab)], one_by_one=one_by_one)

@@ -46,6 +46,8 @@ class Rules:
     seed: int = 0
     race: bool = True
     """Time may pass before what else could happen."""
+    checkpoints: bool = False
+    """Which task runs next is chosen at each checkpoint."""
     enqueue: bool = False
     """Messages are taken in the order in which they were sent, whoever sent them."""
     allow_io: bool = False
@@ -113,7 +115,6 @@ class Footprints(WorldRuntime):
         super().open()
         # What the core notes for itself is no look at the clock of a handler's.
         self.now = lambda: self.clock.time
-        self.clock.observer = self
 
     # --- What steps touch ---
 
@@ -136,14 +137,7 @@ class Footprints(WorldRuntime):
         step = self.step
         if step is None:
             return
-        cell = task.context.get(CURRENT)
-        if cell is not None:
-            path = cell.path
-        elif task.name.startswith(("/", "trio_actors ")):
-            path = task.name  # an actor's first step; a family; the system's own
-        else:
-            path = task.context.get(WHO) or "test"
-        touched = ("turn", path)
+        touched = ("turn", whose(task))
         if touched not in step.footprint or step.kind != "message":
             step.footprint[touched] = True
 
@@ -259,6 +253,16 @@ class Footprints(WorldRuntime):
             fire()
         else:
             self._may_expire = True
+
+
+def whose(task: Task) -> str:
+    """Return who a task acts for: the path of an actor, the name of a client."""
+    cell = task.context.get(CURRENT)
+    if cell is not None:
+        return cell.path
+    if task.name.startswith(("/", "trio_actors ")):
+        return task.name  # an actor's first step; a family; the system's own
+    return task.context.get(WHO) or "test"
 
 
 def _nothing() -> None:

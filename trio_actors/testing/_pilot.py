@@ -10,20 +10,24 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import attrs
+from trio.lowlevel import Task
 
 from .._halts import Watch
 from .._messages import Signal
 from ._clock import WorldClock
 from ._events import Event, Ghost, Key, Search
 from ._faults import Plan
-from ._footprints import Footprints, Rules
+from ._footprints import Footprints, Rules, whose
 from ._held import Held, HeldBox, HeldCall
 from ._world import crash
+
+_IO = "Keep it out of the test, or write allow_io=True."
+_INSTEAD = {"wait_all_tasks_blocked()": "Write `await world.settled()`."}
 
 
 class Pilot(Footprints):
@@ -39,6 +43,7 @@ class Pilot(Footprints):
         self.search: Search = search
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
+        self.failed: Callable[[Exception], None] = _raise  # the world sets it
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._taken: dict[Key, int] = {}  # how many messages of a key were delivered
@@ -48,6 +53,11 @@ class Pilot(Footprints):
             "drop": faults.drop,
             "duplicate": faults.duplicate,
         }
+
+    def open(self) -> None:
+        """Bind to the loop that runs."""
+        super().open()
+        self.clock.observer = self
 
     # --- What is held back ---
 
@@ -213,6 +223,34 @@ class Pilot(Footprints):
         self.step = chosen
         return chosen
 
+    def choose_task(self, tasks: Sequence[Task]) -> Task | None:
+        """Choose which task runs next, where that is decided at each checkpoint."""
+        if not (self.rules.checkpoints and self.recording) or len(tasks) == 1:
+            return None
+        steps: list[Event] = []
+        for task in tasks:
+            who = whose(task)
+            footprint = {("turn", who): True}
+            steps.append(Event(("step", who, task.name), "step", who, footprint, -1))
+        try:
+            chosen = self.choose(steps)
+        except Exception as error:  # never through trio's loop
+            self.failed(error)
+            return None
+        return next(t for t, step in zip(tasks, steps, strict=True) if step is chosen)
+
+    def allows(self, what: str) -> bool:
+        """Whether the loop may wait for *what*, which nobody controls."""
+        if self.rules.allow_io or not self.recording:
+            return True
+        self.failed(
+            AssertionError(
+                f"the test waits for {what}, which no schedule controls: it would not"
+                f" be the same in the next run. {_INSTEAD.get(what, _IO)}"
+            )
+        )
+        return True
+
     def do(self, held: Held) -> None:
         """Let what was chosen happen."""
         if held.kind == "message":
@@ -252,3 +290,7 @@ def _can_go_wrong(fault: str, held: Held) -> bool:
     if fault == "duplicate":
         return held.kind == "message" and outside
     return held.kind in ("message", "reply") and outside
+
+
+def _raise(error: Exception) -> None:
+    raise error

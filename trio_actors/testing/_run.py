@@ -69,11 +69,15 @@ def _all_tasks() -> Iterator[Task]:
 
 
 def run_on_world_clock(
-    fn: Callable[[], Awaitable[T]], *, clock: object = None, instruments: Any = ()
+    fn: Callable[[], Awaitable[T]],
+    *,
+    clock: object = None,
+    instruments: Any = (),
+    one_by_one: bool = False,
 ) -> T:
     """Run as ``trio.run()`` does, on a world's clock and in one order."""
     del clock
-    with in_order():
+    with in_order(one_by_one=one_by_one):
         return trio.run(fn, clock=WorldClock(), instruments=instruments)
 
 
