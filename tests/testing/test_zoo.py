@@ -13,6 +13,7 @@ from tests.zoo import ZOO, Animal
 from trio_actors.testing import run
 from trio_actors.testing._events import Event
 from trio_actors.testing._flight import Lab, run_lab
+from trio_actors.testing._footprints import Rules
 from trio_actors.testing._strategies import Replay
 
 Plan = tuple[tuple[int, int], ...]
@@ -130,14 +131,15 @@ async def try_all(lab: Lab, plans: Sequence[Plan]) -> list[Plan] | None:
 
 def needed(animal: Animal) -> int:
     """Return how many deviations from FIFO it takes, 3 if it takes more than two."""
-    lab = Lab(animal.broken)
+    lab = Lab(animal.broken, Rules(**animal.options))
 
     async def measure() -> int:
-        plans: list[Plan] | None = [()]
+        plans: list[Plan] = [()]
         for number in range(3):
-            plans = await try_all(lab, plans)
-            if plans is None:
+            further = await try_all(lab, plans)
+            if further is None:
                 return number
+            plans = further
         return 3
 
     return run_lab(lab, measure)
