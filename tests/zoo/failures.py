@@ -1,8 +1,7 @@
 """Timers, deadlines and failures that come at the wrong moment."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -18,6 +17,8 @@ from trio_actors import (
 )
 from trio_actors.testing import World
 from trio_actors.testing._faults import Faults
+
+R = TypeVar("R")
 
 # --- Paid twice, after a retry ------------------------------------------------
 
@@ -228,21 +229,23 @@ class FreshTally(Tally):
     def save(self) -> None: ...
 
 
+async def insist(ask: Callable[[], Awaitable[R]]) -> R:
+    try:
+        return await ask()
+    except ActorFailed:  # the crash comes before the message is handled
+        return await ask()
+
+
 async def restart_loses_state(world: World, part: type[Tally]) -> None:
     tally = await world.spawn(part, dict[str, int]())
 
     async def add_two() -> None:
         for _ in range(2):
-            try:
-                await tally.ask(Add(1))
-            except ActorFailed:  # a crash comes before the message is handled
-                await tally.ask(Add(1))
+            await insist(lambda: tally.ask(Add(1)))
 
     world.client(add_two)
     await world.settled()
-    with suppress(ActorFailed):
-        await tally.ask(Get())  # the crash may come as late as here
-    assert await tally.ask(Get()) == 2
+    assert await insist(lambda: tally.ask(Get())) == 2
 
 
 # --- A permit that dies with its holder ---------------------------------------
