@@ -55,8 +55,13 @@ class ControlledWorld(World):
         async def begin() -> None:
             WHO.set(name)
             task = current_task()
-            self._pilot.begin(name, lambda: reschedule(task))
-            await trio.lowlevel.wait_task_rescheduled(lambda _: Abort.FAILED)
+            held = self._pilot.begin(name, lambda: reschedule(task))
+
+            def abort(_: object) -> Abort:
+                self._pilot.miss(held)
+                return Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
 
         return begin
 

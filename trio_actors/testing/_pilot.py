@@ -67,10 +67,12 @@ class Pilot(Footprints):
         held.serial = self._serial
         self._channels.setdefault(held.key, deque()).append(held)
 
-    def begin(self, who: str, apply: Callable[[], None]) -> None:
+    def begin(self, who: str, apply: Callable[[], None]) -> Held:
         """Let a client begin when it is chosen."""
         key, footprint = ("start", who), {("turn", who): True}
-        self.hold(Held(key, "start", who, footprint, self.at, who, apply=apply))
+        held = Held(key, "start", who, footprint, self.at, who, apply=apply)
+        self.hold(held)
+        return held
 
     def mail(self, box: HeldBox, item: Any) -> None:
         """Hold a message until its actor takes it."""
