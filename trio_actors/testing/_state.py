@@ -1,0 +1,295 @@
+"""What the state of an object is, as a value that can be kept and compared.
+
+Rules of this file:
+
+* A picture is made without the code of the objects: no ``__eq__``, ``__hash__``,
+  ``__repr__`` or ``__iter__`` of theirs, no property. To look changes nothing.
+* Data is told by its contents: attributes, items, members. What is no data is told by
+  who it is: functions, classes, locks, loggers, generators, and all that is Trio's or
+  the library's own. A ref is told by its path.
+* Two pictures are equal only where the objects cannot be told apart: the order in a
+  dict counts, and who is shared with whom.
+* No recursion but for sets in sets: what is chained may be 100,000 deep.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import copy
+import datetime as dt
+import enum
+import functools
+import itertools
+import random
+import sys
+import types
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+
+import attrs
+
+from .._ref import ActorRef
+
+T = TypeVar("T")
+
+# --- What a picture is made of ----------------------------------------------
+
+Token: TypeAlias = Any
+"""None, an int, a str, bytes, or one of the kinds below."""
+
+
+@attrs.frozen(eq=False)
+class Same:
+    """Stands for a thing by who it is; keeps it, so that its address stays its own."""
+
+    thing: object
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Same and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
+@attrs.frozen
+class Ref:
+    """A ref, by its path."""
+
+    path: str
+    thing: object = attrs.field(eq=False)
+
+
+class Text(NamedTuple):
+    """A value by its text: 1.0 and True are no 1, and a NaN is a NaN."""
+
+    kind: Same
+    text: str
+
+
+class Again(NamedTuple):
+    """A thing that was there before: the how manieth."""
+
+    number: int
+
+
+class Members(NamedTuple):
+    """A set: in no order, each member with a picture of its own."""
+
+    kind: Same
+    pictures: frozenset[tuple[Picture, int]]
+
+
+class Open(NamedTuple):
+    """A thing, whose parts are the next so many: items, or names and values."""
+
+    kind: Same
+    form: Literal["items", "pairs", "fields"]
+    size: int
+
+
+@attrs.frozen
+class Picture:
+    """What something looked like at a moment. Hashable, comparable."""
+
+    tokens: tuple[Token, ...]
+
+    def things(self) -> Iterator[object]:
+        """Iterate over what is told by who it is."""
+        for token in self.tokens:
+            if type(token) is Same or type(token) is Ref:
+                yield token.thing
+            elif type(token) is Members:
+                for inner, _ in token.pictures:
+                    yield from inner.things()
+
+
+# --- What is in a thing -----------------------------------------------------
+
+_PLAIN = {type(None), int, str, bytes, Same}
+_IDENTITY = (type, types.FunctionType, types.BuiltinFunctionType, enum.Enum)
+
+# By the class, or the nearest base of it that is here: what is read, by which of its
+# methods. A text that says all, ...
+_TEXTS: dict[Any, str] = {
+    **dict.fromkeys((bool, int, float, complex, str, bytes, bytearray), "__repr__"),
+    **dict.fromkeys((Decimal, itertools.count, range), "__repr__"),
+    PurePath: "__str__",
+}
+# ... the members of a set, ...
+_MEMBERS: dict[Any, str] = dict.fromkeys((set, frozenset), "__iter__")
+# ... or the parts that there are besides attributes.
+_PARTS: dict[Any, str] = {
+    **dict.fromkeys((list, tuple), "__iter__"),
+    **dict.fromkeys((dict, OrderedDict), "items"),
+    **dict.fromkeys((array.array, dt.date, dt.datetime, dt.time), "__reduce_ex__"),
+    **dict.fromkeys((dt.timedelta, dt.timezone), "__reduce_ex__"),
+    BaseException: "args",
+    deque: "maxlen __iter__",
+    functools.partial: "func args keywords",
+    random.Random: "getstate",
+    types.MethodType: "__func__ __self__",
+    types.SimpleNamespace: "",
+}
+# Of the standard library's other classes only these hold data and nothing else.
+_DATA = {"collections", "fractions", "ipaddress", "uuid"}
+# What the library, and typing, leave in an object.
+_NOT_STATE = ("_actor_cell", "__orig_class__")
+_NO_DATA = (sys.stdlib_module_names - _DATA) | {"outcome", "trio", "trio_actors"}
+
+
+@attrs.frozen
+class _Class:
+    """How to look at the instances of a class."""
+
+    kind: Same
+    way: str
+    read: Callable[[Any], Any] = attrs.field(default=lambda _: ())
+    slots: tuple[tuple[str, types.MemberDescriptorType], ...] = ()
+
+    def attributes(self, one: object) -> list[tuple[str, object]]:
+        """Return what is in its ``__dict__`` and its slots, in the order of names."""
+        own: dict[str, object] = {}
+        for name, slot in self.slots:
+            with contextlib.suppress(AttributeError):  # it was never set
+                own[name] = slot.__get__(one)
+        with contextlib.suppress(AttributeError):  # it has slots alone
+            own.update(object.__getattribute__(one, "__dict__"))
+        for name in _NOT_STATE:
+            own.pop(name, None)
+        return sorted(own.items())
+
+
+@functools.lru_cache(maxsize=256)
+def _look_at(cls: Any) -> _Class:
+    kind = Same(cls)
+    if issubclass(cls, _IDENTITY):
+        return _Class(kind, "same")
+    if issubclass(cls, ActorRef):
+        return _Class(kind, "ref")
+    if cls is tuple:
+        return _Class(kind, "tuple")
+    for base in cls.__mro__:
+        if base in _TEXTS:
+            return _Class(kind, "text", getattr(base, _TEXTS[base]))
+        if base in _MEMBERS:
+            return _Class(kind, "members", getattr(base, _MEMBERS[base]))
+        if base in _PARTS:
+            form = "pairs" if _PARTS[base] == "items" else "items"
+            return _Class(kind, form, _reader(base, _PARTS[base]), _slots(cls))
+    if cls.__module__.partition(".")[0] in _NO_DATA:
+        return _Class(kind, "same")
+    if _hides(cls):
+        return _Class(kind, "fields", lambda one: (Same(one),), _slots(cls))
+    return _Class(kind, "fields", slots=_slots(cls))
+
+
+def _reader(base: Any, how: str) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what reads the parts, past what a class of the user's makes of them."""
+    if how == "__reduce_ex__":
+        return lambda one: base.__reduce_ex__(one, 4)[1]
+    read = [getattr(base, name) for name in how.split()]
+    if how in ("__iter__", "items", "getstate"):
+        return lambda one: tuple(read[0](one))
+    if base is deque:
+        return lambda one: (one.maxlen, *read[1](one))
+    return lambda one: tuple(slot.__get__(one) for slot in read)
+
+
+def _slots(cls: type) -> tuple[tuple[str, types.MemberDescriptorType], ...]:
+    return tuple(
+        (name, slot)
+        for base in cls.__mro__
+        if "__slots__" in base.__dict__
+        for name, slot in base.__dict__.items()
+        if isinstance(slot, types.MemberDescriptorType)
+    )
+
+
+def _hides(cls: type) -> bool:
+    """Whether there may be more in it than Python shows: a base is made in C."""
+    return any(
+        isinstance(base.__dict__.get("__new__"), types.BuiltinFunctionType)
+        for base in cls.__mro__[:-1]
+    )
+
+
+# --- Looking ----------------------------------------------------------------
+
+
+class _Look:
+    """One look at a thing and at all that it holds."""
+
+    def __init__(self, seen: dict[int, int]) -> None:
+        self.seen = seen  # by address: who is looked at holds them all
+        self.tokens: list[Token] = []
+        self.left: list[Any] = []
+
+    def at(self, root: object) -> Picture:
+        """Look at all there is."""
+        left = self.left
+        left.append(root)
+        while left:
+            one = left.pop()
+            cls = cast("Any", type(one))
+            if cls in _PLAIN:
+                self.tokens.append(one)
+            else:
+                self._at_thing(one, _look_at(cls))
+        return Picture(tuple(self.tokens))
+
+    def _at_thing(self, one: Any, cls: _Class) -> None:
+        if cls.way == "same":
+            self.tokens.append(Same(one))
+        elif cls.way == "text":
+            self.tokens.append(Text(cls.kind, cls.read(one)))
+        elif cls.way == "ref":
+            self.tokens.append(Ref(one.path, one))
+        elif cls.way == "tuple":  # who else has it makes no difference
+            self._open(cls.kind, "items", one)
+        elif id(one) in self.seen:
+            self.tokens.append(Again(self.seen[id(one)]))
+        else:
+            self.seen[id(one)] = len(self.seen)
+            self._at_new(one, cls)
+
+    def _at_new(self, one: Any, cls: _Class) -> None:
+        parts = cls.read(one)
+        if cls.way == "members":
+            looks = Counter(_Look(dict(self.seen)).at(inner) for inner in parts)
+            self.tokens.append(Members(cls.kind, frozenset(looks.items())))
+            return
+        fields = cls.attributes(one)
+        if fields or cls.way == "fields":
+            fields = [("", part) for part in (parts and [parts])] + fields
+            self._open(cls.kind, "fields", [half for field in fields for half in field])
+        elif cls.way == "pairs":
+            self._open(cls.kind, "pairs", [half for pair in parts for half in pair])
+        else:
+            self._open(cls.kind, "items", parts)
+
+    def _open(self, kind: Same, form: Any, parts: Sequence[Any]) -> None:
+        self.tokens.append(Open(kind, form, len(parts)))
+        self.left.extend(reversed(parts))
+
+
+def freeze(thing: object) -> Picture:
+    """Return what *thing* looks like now: its state, as a value.
+
+    The state of an actor is that of its instance: its attributes, and all they hold.
+    """
+    return _Look({}).at(thing)
+
+
+def duplicate(thing: T, picture: Picture | None = None) -> T:
+    """Return a deep copy of *thing*, which shares refs, locks and what else is no data.
+
+    Args:
+        thing: What to copy.
+        picture: What it looks like, if that is known already.
+    """
+    shared = (picture or freeze(thing)).things()
+    return copy.deepcopy(thing, {id(one): one for one in shared})
