@@ -1,0 +1,136 @@
+"""A failing schedule, made small: fewer deviations from FIFO.
+
+Rules of this file:
+
+* Pure: it proposes, somebody else runs. It never waits, and draws no random numbers.
+* What counts is what a run *did*: a rank beyond the enabled events, or a step that was
+  never reached, is no deviation.
+* The smallest known failure has the fewest deviations; then the smallest ranks; then
+  the earliest steps. It only ever gets smaller, so there is an end without a limit,
+  too.
+* No schedule is run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from ._events import Run
+
+Deviations: TypeAlias = dict[int, int]
+"""Which event was taken at which step (its rank), where it was not the oldest."""
+
+
+def deviations(ranks: Sequence[int]) -> Deviations:
+    """Return the ranks that are not FIFO's, by step."""
+    return {step: rank for step, rank in enumerate(ranks) if rank}
+
+
+class Shrinker:
+    """Looks for the smallest schedule that fails like a given one.
+
+    Each proposal is run, and answered before the next one is taken::
+
+        shrinker = Shrinker(failed_run)
+        for proposal in shrinker:
+            run = run_with(Replay(proposal))
+            shrinker.tell(run, failed=fails_in_the_same_way(run))
+        print(shrinker.best)
+    """
+
+    def __init__(self, run: Run, limit: int = 100) -> None:
+        self.best = deviations(run.ranks)
+        """The smallest failing schedule so far."""
+        self.runs = 0
+        """How many proposals were made; at most *limit*."""
+        self._limit = limit
+        self._tried = {_mark(self.best)}
+        self._failed = False  # whether the last candidate did
+
+    def __iter__(self) -> Iterator[Deviations]:
+        for candidate in self._candidates():
+            self._failed = False
+            # What was tried and is smaller than the best has passed.
+            if _size(candidate) >= _size(self.best) or _mark(candidate) in self._tried:
+                continue
+            if self.runs == self._limit:
+                return
+            self.runs += 1
+            self._tried.add(_mark(candidate))
+            yield dict(candidate)
+
+    def tell(self, run: Run, *, failed: bool) -> None:
+        """Answer the last proposal: its run, and whether it failed in the same way."""
+        done = deviations(run.ranks)
+        self._tried.add(_mark(done))
+        self._failed = failed
+        if failed and _size(done) < _size(self.best):
+            self.best = done
+
+    def _candidates(self) -> Iterator[Deviations]:
+        yield {}
+        before: Deviations | None = None
+        while before != self.best:
+            before = self.best
+            yield from self._prefixes()
+            yield from self._without_some()
+            yield from self._with_smaller_ranks()
+            if before == self.best:
+                yield from self._moved()
+
+    def _prefixes(self) -> Iterator[Deviations]:
+        """Cut off the end, where the failure was done already: by bisection."""
+        steps = list(self.best.items())
+        low, high = 0, len(steps)
+        while low < high:
+            middle = (low + high) // 2
+            yield dict(steps[:middle])
+            if self._failed:
+                high = middle
+            else:
+                low = middle + 1
+
+    def _without_some(self) -> Iterator[Deviations]:
+        """Leave out a half, a quarter, ... and at last each one alone (ddmin).
+
+        The late ones first: what comes after a step that is left out is another step
+        than it was.
+        """
+        size = (len(self.best) + 1) // 2
+        while size:
+            end = len(self.best)
+            while end > 0:
+                steps = list(self.best.items())
+                yield dict(steps[: max(0, end - size)] + steps[end:])
+                end = min(end - size, len(self.best))
+            size //= 2
+
+    def _with_smaller_ranks(self) -> Iterator[Deviations]:
+        for step in list(self.best):
+            for rank in range(1, self.best.get(step, 0)):
+                yield {**self.best, step: rank}
+                if self._failed:
+                    break
+
+    def _moved(self) -> Iterator[Deviations]:
+        """Leave one out and let another one make good for it, nearby."""
+        for left_out in list(self.best):
+            rest = {step: rank for step, rank in self.best.items() if step != left_out}
+            for step, rank in rest.items():
+                others = {at: other for at, other in rest.items() if at != step}
+                for at, other in (
+                    (step - 1, rank),
+                    (step + 1, rank),
+                    (step, rank + 1),
+                ):
+                    if at >= 0 and at not in others:
+                        yield dict(sorted({**others, at: other}.items()))
+
+
+def _mark(some: Deviations) -> tuple[tuple[int, int], ...]:
+    return tuple(some.items())
+
+
+def _size(some: Deviations) -> tuple[int, int, int]:
+    return len(some), sum(some.values()), sum(some)
