@@ -73,29 +73,16 @@ class Shrinker:
         before: Deviations | None = None
         while before != self.best:
             before = self.best
-            yield from self._prefixes()
             yield from self._without_some()
             yield from self._with_smaller_ranks()
             if before == self.best:
                 yield from self._moved()
 
-    def _prefixes(self) -> Iterator[Deviations]:
-        """Cut off the end, where the failure was done already: by bisection."""
-        steps = list(self.best.items())
-        low, high = 0, len(steps)
-        while low < high:
-            middle = (low + high) // 2
-            yield dict(steps[:middle])
-            if self._failed:
-                high = middle
-            else:
-                low = middle + 1
-
     def _without_some(self) -> Iterator[Deviations]:
         """Leave out a half, a quarter, ... and at last each one alone (ddmin).
 
-        The late ones first: what comes after a step that is left out is another step
-        than it was.
+        The late ones first: the failure may have been done before them, and what comes
+        after a step that is left out is no longer the step that it was.
         """
         size = (len(self.best) + 1) // 2
         while size:
@@ -114,18 +101,25 @@ class Shrinker:
                     break
 
     def _moved(self) -> Iterator[Deviations]:
-        """Leave one out and let another one make good for it, nearby."""
-        for left_out in list(self.best):
-            rest = {step: rank for step, rank in self.best.items() if step != left_out}
-            for step, rank in rest.items():
-                others = {at: other for at, other in rest.items() if at != step}
-                for at, other in (
-                    (step - 1, rank),
-                    (step + 1, rank),
-                    (step, rank + 1),
-                ):
-                    if at >= 0 and at not in others:
-                        yield dict(sorted({**others, at: other}.items()))
+        """Leave one out and let another one make good for it, nearby.
+
+        For without the one, the other stands at another step, or has another rank.
+        """
+        for steps, ranks in _NEARBY:
+            for left_out in list(self.best):
+                rest = {at: rank for at, rank in self.best.items() if at != left_out}
+                for at, rank in rest.items():
+                    others = {one: rest[one] for one in rest if one != at}
+                    there, other = at + steps, rank + ranks
+                    if there >= 0 and other > 0 and there not in others:
+                        yield dict(sorted({**others, there: other}.items()))
+
+
+# How far, in steps and in ranks: the nearest first.
+_NEARBY = (
+    *((-1, 0), (1, 0), (0, 1), (-1, 1), (1, 1)),
+    *((-2, 0), (2, 0), (0, 2), (1, -1), (-1, -1)),
+)
 
 
 def _mark(some: Deviations) -> tuple[tuple[int, int], ...]:

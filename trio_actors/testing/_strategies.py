@@ -14,10 +14,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import accumulate
 from random import Random
 from typing import TypeAlias
 
@@ -114,12 +112,12 @@ class Sampler:
 # --- The kinds ----------------------------------------------------------------
 
 
-def walk(random: Random, choices: int) -> Pick:
+def walk(random: Random, _choices: int) -> Pick:
     """Draw each step alone: a random walk."""
     return lambda events: random.randrange(len(events))
 
 
-def tilted(random: Random, choices: int) -> Pick:
+def tilted(random: Random, _choices: int) -> Pick:
     """Draw each step alone, but with a weight for each channel, from 1 to 1,000.
 
     One that is in the way of all others for long is a matter of luck twice in a walk:
@@ -131,8 +129,8 @@ def tilted(random: Random, choices: int) -> Pick:
         for event in events:
             if event.key not in weights:
                 weights[event.key] = 1000 ** random.random()
-        sums = list(accumulate(weights[event.key] for event in events))
-        return min(bisect(sums, random.random() * sums[-1]), len(events) - 1)
+        each = [weights[event.key] for event in events]
+        return random.choices(range(len(events)), each)[0]
 
     return pick
 
@@ -163,7 +161,7 @@ def pct(random: Random, choices: int, depth: int) -> Pick:
     return pick
 
 
-def pos(random: Random, choices: int) -> Pick:
+def pos(random: Random, _choices: int) -> Pick:
     """Let events have priorities, drawn again for those that raced with the one taken.
 
     Yuan, Yang, Gu, "Partial order aware concurrency sampling": so orders that differ
