@@ -94,8 +94,14 @@ def _short(names: Sequence[str]) -> dict[str, str]:
     last = {name: name.rpartition("/")[2] or name for name in names}
     parts = list(last.values())
     return {
-        name: part if parts.count(part) == 1 else name for name, part in last.items()
+        name: name_of(part if parts.count(part) == 1 else name)
+        for name, part in last.items()
     }
+
+
+def name_of(name: str) -> str:
+    """Return a name in one line of printable characters."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
 
 
 def caption_of(event: Event) -> str:
@@ -181,7 +187,7 @@ class _Columns:
         """Return the row of an event."""
         caption = caption_of(event)
         if _is_across(event):
-            return f" {caption} ".center(self.width, "-")
+            return f" {caption} ".center(max(self.width, len(caption) + 6), "-")
         line = self.lines("|")
         to = self.at[event.dst]
         if event.kind in STROKES:
@@ -197,7 +203,8 @@ def _columns(events: Sequence[Event], room: int) -> _Columns | None:
     if not 0 < len(short) <= CROWD:
         return None
     longest = max(len(caption_of(event)) for event in events)
-    room = (room - 2 - min(longest, 28)) // len(short)
+    label = min(max(longest, len(_rows_cut(999_999))), 28)
+    room = (room - 2 - label) // len(short)
     wanted = max(10, 2 + max(len(name) for name in short.values()))
     width = min(wanted, 24, room)
     names = [_cut_name(name, width - 1) for name in short.values()]
@@ -221,13 +228,13 @@ def _draw_arrow(line: list[str], start: int | None, to: int, stroke: str) -> Non
 
 def _listed(event: Event) -> str:
     """Return the row of an event in a list."""
-    caption = caption_of(event)
+    caption, dst = caption_of(event), name_of(event.dst)
     if _is_across(event):
         return f"-- {caption} --"
     if event.kind in STROKES:
-        stroke = STROKES[event.kind]
-        return f"{event.src} {stroke}> {event.dst}  {caption}".lstrip()
-    return f"{event.dst}  {caption}"
+        arrow = f"{STROKES[event.kind]}>"
+        return f"{name_of(event.src)} {arrow} {dst}  {caption}".lstrip()
+    return f"{dst}  {caption}"
 
 
 # --- Mermaid ---

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from ._diagram import caption_of, diagram
+from ._diagram import caption_of, diagram, name_of
 from ._events import Event, Key, Run, Touched
 
 Name: TypeAlias = tuple[Key, int]
@@ -139,9 +139,10 @@ def told(event: Event) -> str:
     if event.kind in {"tick", "settled"} or not event.dst:
         return caption
     if event.kind in {"start", "fault"}:
-        return f"{event.dst} {caption}"
-    origin = f" from {event.src}" if event.src else ""
-    return " ".join(f"{event.dst} <- {caption}{origin}".split())
+        return f"{name_of(event.dst)} {caption}"
+    origin = f"from {name_of(event.src)}" if event.src else ""
+    words = [name_of(event.dst), "<-", caption, origin]
+    return " ".join(word for word in words if word)
 
 
 def race_text(failing: Run, race: Race) -> str:
@@ -183,6 +184,7 @@ def failure_report(
     token: str,
     program: str,
     arguments: Sequence[str] = (),
+    options: Sequence[str] = (),
     passing: Run | None = None,
 ) -> str:
     """Return all that there is to say of a failure.
@@ -193,6 +195,7 @@ def failure_report(
         token: What replays it.
         program: How the program is called in its module.
         arguments: The names of the program's further parameters.
+        options: The options of the search that a replay needs: ``timers="idle"``.
         passing: The nearest run that passes.
     """
     race = race_of(failing, passing)
@@ -202,8 +205,8 @@ def failure_report(
     if race is not None:
         parts.append(f"The race, marked with > below:\n{race_text(failing, race)}")
     parts.append(diagram(failing.trace, mark=race))
-    parts.append(replay_text(token))
-    test = regression_test(program, token, arguments).rstrip()
+    parts.append(replay_text(token, options))
+    test = regression_test(program, token, arguments, options).rstrip()
     parts.append(f"To keep it as a test:\n\n{test}")
     return "\n\n".join(parts) + "\n"
 
@@ -216,15 +219,25 @@ def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def replay_text(token: str) -> str:
+def replay_text(token: str, options: Sequence[str] = ()) -> str:
     """Return how to see a schedule again."""
     return (
         f"To see it again:\n  pytest --actors-replay={token}\n"
-        f'  @explore(replay="{token}")'
+        f"  {_decorator(token, options)}"
     )
 
 
-def regression_test(program: str, token: str, arguments: Sequence[str] = ()) -> str:
+def _decorator(token: str, options: Sequence[str]) -> str:
+    given = ", ".join([f'replay="{token}"', *options])
+    return f"@explore({given})"
+
+
+def regression_test(
+    program: str,
+    token: str,
+    arguments: Sequence[str] = (),
+    options: Sequence[str] = (),
+) -> str:
     """Return a test to paste, which runs a program under one schedule.
 
     Args:
@@ -232,6 +245,7 @@ def regression_test(program: str, token: str, arguments: Sequence[str] = ()) -> 
             ``test_bank.__wrapped__``.
         token: What replays the schedule.
         arguments: The names of its further parameters, which are fixtures.
+        options: The options of the search that a replay needs: ``timers="idle"``.
     """
     called = program.rpartition("<locals>.")[2]
     if not all(part.isidentifier() for part in called.split(".")):
@@ -241,7 +255,7 @@ def regression_test(program: str, token: str, arguments: Sequence[str] = ()) -> 
     parameters = ", ".join(["world: World", *arguments])
     return (
         "from trio_actors.testing import World, explore\n\n\n"
-        f'@explore(replay="{token}")\n'
+        f"{_decorator(token, options)}\n"
         f"async def test_{words.removeprefix('test_')}_again({parameters}) -> None:\n"
         f"    await {called}({given})\n"
     )
@@ -293,9 +307,10 @@ def sampled(
         caveats: Under which conditions it holds.
     """
     unseen = unseen_classes(list(met.values()))
-    left = f"about {_many(round(unseen), 'class')} unseen (Good-Turing)"
     if unseen == math.inf:
         left = "no class was met twice: most are unseen"
+    else:
+        left = f"about {_many(round(unseen), 'class')} unseen (Good-Turing)"
     tried = f"{_many(schedules, 'schedule')}, {_many(len(met), 'class')}"
     return f"{tried}: no failure found{_with(caveats)}; {left}"
 
