@@ -1,0 +1,199 @@
+"""What must hold in every order when something fails: restart, escalation, sweep."""
+
+from typing import Any
+
+from tests.kit import Boom, Note, found
+from tests.testing.selftest.parts import Askers, Do, Help, Helper, Long, Part, do
+from trio_actors import Actor, ActorRef, ChildSpec, Exit, Supervision, handler
+from trio_actors.testing import World
+
+
+class Numbered(Part):
+    """Says in its diary which incarnation does what."""
+
+    @handler
+    def do(self, message: Do) -> str:
+        self.diary.append(message.what)
+        self.family.append(f"{self.context.incarnation} does {message.what}")
+        return message.what
+
+
+async def restart(world: World) -> None:
+    """A failure or ``restart()`` costs the message in hand, and no other.
+
+    LIFE-1, LIFE-7, FAIL-1, FAIL-3: the ref and the mailbox stay, the state does not.
+    """
+    diary: list[str] = []
+    life: list[str] = []
+    helper = await world.spawn(Helper, name="helper")
+    ref = await world.spawn(Numbered, diary, life, helper, name="part")
+    askers = Askers()
+    world.client(askers.ask, ref, Do("one"), Do("two"))
+    world.client(askers.ask, ref, Long("three"))
+    world.client(askers.ask, ref, Boom())
+    world.client(do, ref.restart)
+    await world.settled()
+
+    for who in ("one", "two", "three"):
+        askers.check(who, diary)
+    assert askers.ends["boom"] == ["ActorFailed"]
+    assert not askers.number("ActorStopped")
+    # One restart by hand, and one per failure that is not its work.
+    cut_short = diary.count("three begun") - diary.count("three")
+    assert life.count("part~") == 1
+    assert life.count("part!") == askers.number("ActorFailed") - cut_short
+    restarts = life.count("part~") + life.count("part!")
+    assert life.count("part+") == 1 + restarts
+    assert world.snapshot().children[1].restarts == restarts
+    incarnation = 0
+    for entry in life:
+        if entry == "part+":
+            incarnation += 1
+        elif "does" in entry:
+            assert entry.startswith(f"{incarnation} does "), life
+
+
+# --- Escalation -----------------------------------------------------------------
+
+
+class Boss(Actor[Note | Long]):
+    """Has two children, whose ValueErrors it does not answer itself."""
+
+    supervision = Supervision(directives={ValueError: "escalate"})
+
+    def __init__(self, family: list[str], diaries: dict[str, list[str]]) -> None:
+        self.family = family
+        self.diaries = diaries
+        self.failures: list[Exception] = []
+
+    async def started(self) -> None:
+        self.family.append("boss+")
+        for name, diary in self.diaries.items():
+            await self.context.spawn(Child, diary, self.family, name=name)
+
+    async def restarting(self, failure: Exception) -> None:
+        self.family.append(f"boss~ {type(failure).__name__}")
+
+    async def stopped(self, reason: Exit) -> None:
+        self.family.append("boss-")
+
+    @handler
+    def note(self, message: Note) -> None: ...
+
+    @handler
+    async def long(self, message: Long) -> str:
+        child: ActorRef[Any] = found(self.context.system, "/boss/b")
+        await child.ask(Do(message.what))
+        return message.what
+
+
+class Child(Part):
+    """Is silent of its own restarts: they are nobody else's business."""
+
+    async def started(self) -> None:
+        if self.context.incarnation == 1:
+            self.family.append(f"{self.name}+")
+
+    async def restarting(self, failure: Exception) -> None: ...
+
+
+UP = ["boss+", "a+", "b+"]
+
+
+async def escalation(world: World) -> None:
+    """A child's failure is its parent's, which restarts with new children.
+
+    FAIL-8, LIFE-6: children end before their parent goes on; who asked the old ones
+    is told at once.
+    """
+    family: list[str] = []
+    diaries: dict[str, list[str]] = {"a": [], "b": []}
+    boss = await world.spawn(Boss, family, diaries, name="boss")
+    a, b = found(world, "/boss/a"), found(world, "/boss/b")
+    askers = Askers()
+    world.client(askers.ask, a, Do("one"), Boom())
+    world.client(askers.ask, b, Do("two"))
+    world.client(askers.ask, boss, Long("three"))
+    world.client(boss.tell, Note())
+    await world.settled()
+
+    askers.check("one", diaries["a"])
+    askers.check("two", diaries["b"])
+    assert len(askers.ends["three"]) == len(askers.ends["boom"]) == 1
+    assert diaries["b"].count("three") <= 1
+    if askers.ends["three"] == ["three"]:
+        assert "three" in diaries["b"]
+    assert family[:3] == UP
+    assert family[-3:] == UP or len(family) == 3
+    downs = "\n".join(family).split("\n".join(UP))[1:-1]
+    for down in downs:
+        first, second, last = down.split()[:3]
+        assert {first[0], second[0]} == {"a", "b"}
+        assert last == "boss~"
+        if "ValueError" in down:
+            assert first == "a!"  # it has failed, and then the others end
+        else:  # the boss was crashed
+            assert (first, second) == ("b-", "a-")
+    restarts = world.snapshot().children[0].restarts
+    assert restarts == len(downs)
+    assert world.find("/boss/a") != (a if restarts else None)
+    assert world.find("/boss/b") != (b if restarts else None)
+    world.dead()  # requests to the old children
+
+
+# --- Sweeps ---------------------------------------------------------------------
+
+
+async def sweep(world: World) -> None:
+    """One for all: who has not failed goes down in reverse order, all come up in order.
+
+    SUP-2, SUP-4: what waits in their mailboxes stays, and is done by the next ones.
+    """
+    await sweep_with(world, "one_for_all")
+
+
+async def sweep_of_the_rest(world: World) -> None:
+    """Rest for one: who was started before the one that has failed stays as it is."""
+    await sweep_with(world, "rest_for_one")
+
+
+async def sweep_with(world: World, strategy: Any) -> None:
+    helper = await world.spawn(Helper, name="helper")
+    family: list[str] = []
+    diaries: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    specs = [
+        ChildSpec(name, Part, diary, family, helper) for name, diary in diaries.items()
+    ]
+    rules = Supervision(strategy)
+    top = await world.spawn_supervisor(*specs, supervision=rules, name="top")
+    a, b, c = (top.child(spec) for spec in specs)
+    askers = Askers()
+    world.client(askers.ask, a, Do("one"))
+    world.client(askers.ask, b, Boom(), Do("two"))
+    world.client(askers.ask, c, Long("three"))
+    await world.settled()
+
+    askers.check("one", diaries["a"])
+    askers.check("two", diaries["b"])
+    askers.check("three", diaries["c"])
+    assert len(askers.ends["boom"]) == 1
+    assert not askers.number("ActorStopped")
+    assert family[:3] == ["a+", "b+", "c+"]
+    check_sweeps(family, one_for_all=strategy == "one_for_all")
+
+
+def check_sweeps(family: list[str], *, one_for_all: bool) -> None:
+    """Check who went down and came up, entry by entry."""
+    up = {"a": True, "b": True, "c": True}
+    for before, (name, what) in zip(family[2:], family[3:], strict=False):
+        assert up[name] is (what != "+"), family
+        younger = [up[one] for one in "abc" if one > name]
+        older = [up[one] for one in "abc" if one < name]
+        if what == "~":
+            assert not any(younger), f"{name} has gone down too early: {family}"
+        elif what == "+":
+            assert not any(younger), f"{name} has come up too late: {family}"
+            assert all(older) or not one_for_all, f"{name} is too early: {family}"
+            assert before[1] == "+" or name == "a" or not one_for_all, family
+        up[name] = what == "+"
+    assert all(up.values()), family

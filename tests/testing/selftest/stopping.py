@@ -1,0 +1,104 @@
+"""What must hold when actors end: settle, and the ordered stop."""
+
+from tests.kit import Note
+from tests.testing.selftest.parts import Askers, Do, Helper, Long, Part, do
+from trio_actors import Actor, ActorRef, ChildSpec, Exit, handler
+from trio_actors.testing import World
+
+
+class Source(Actor[Do]):
+    """Passes on what it is asked."""
+
+    def __init__(self, diary: list[str], sink: ActorRef[Note]) -> None:
+        self.diary = diary
+        self.sink = sink
+
+    @handler
+    def do(self, message: Do) -> str:
+        self.diary.append(message.what)
+        self.sink.tell_soon(Note(message.what))
+        return message.what
+
+
+class Sink(Actor[Note]):
+    def __init__(self, diary: list[str]) -> None:
+        self.diary = diary
+
+    @handler
+    def note(self, message: Note) -> None:
+        self.diary.append(message.text)
+
+
+class Line(Actor[Note]):
+    """A source and a sink under one roof."""
+
+    def __init__(self, passed: list[str], arrived: list[str]) -> None:
+        self.passed = passed
+        self.arrived = arrived
+        self.was_told = 0
+
+    async def started(self) -> None:
+        sink = await self.context.spawn(Sink, self.arrived, name="sink")
+        await self.context.spawn(Source, self.passed, sink, name="source")
+
+    @handler
+    def note(self, message: Note) -> None:
+        self.was_told += 1
+
+
+async def settle(world: World) -> None:
+    """``drain()`` refuses what comes from outside, and lets what is inside come through.
+
+    LIFE-5, ORD-5: what was accepted reaches the end of the line.
+    """
+    passed: list[str] = []
+    arrived: list[str] = []
+    line = await world.spawn(Line, passed, arrived, name="line")
+    source = world.find("/line/source")
+    assert source is not None
+    askers = Askers()
+    world.client(askers.ask, source, Do("one"), Do("two"))
+    world.client(askers.ask, source, Do("three"))
+    world.client(do, line.drain)
+    await world.settled()
+
+    assert (await line.wait_stopped()).kind == "shutdown"
+    for who in ("one", "two", "three"):
+        askers.check(who, passed)
+    lost = world.statistics()["failed"] - askers.number("ActorFailed")
+    assert len(passed) == len(arrived) + lost
+    assert arrived == [one for one in passed if one in arrived]
+    refused = [letter.message for letter in world.dead()]
+    assert len(refused) == askers.number("ActorStopped")
+
+
+async def ordered_stop(world: World) -> None:
+    """Children end before parents, and in reverse order; who works may end its work.
+
+    SUP-8, LIFE-6: who waits is told at once.
+    """
+    helper = await world.spawn(Helper, name="helper")
+    family: list[str] = []
+    diaries: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    specs = [
+        ChildSpec(name, Part, diary, family, helper) for name, diary in diaries.items()
+    ]
+    top = await world.spawn_supervisor(*specs, name="top")
+    a, b, c = (top.child(spec) for spec in specs)
+    askers = Askers()
+    world.client(askers.ask, a, Do("one"))
+    world.client(askers.ask, b, Long("two"))
+    world.client(askers.ask, c, Do("three"))
+    world.client(do, top.stop)
+    await world.settled()
+
+    assert (await top.wait_stopped()) == Exit("shutdown")
+    askers.check("one", diaries["a"])
+    askers.check("two", diaries["b"])
+    askers.check("three", diaries["c"])
+    stopped = [entry for entry in family if entry.endswith("-")]
+    assert stopped == sorted(stopped, reverse=True), family
+    ups = sum(entry.endswith("+") for entry in family)
+    assert ups == len(family) - ups  # each has come to its end
+    refused = len(world.dead())
+    assert refused == askers.number("ActorStopped")
