@@ -5,16 +5,20 @@ within 20 schedules. At least 12 are missed by FIFO and by every single deviatio
 it; at least 4 need three."
 """
 
+import time
 from collections.abc import Sequence
+from functools import cache
+from statistics import median
 
 import pytest
 
 from tests.zoo import ZOO, Animal
-from trio_actors.testing import run
+from trio_actors.testing import Exploration, Failure, check, run
 from trio_actors.testing._events import Event
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
 from trio_actors.testing._strategies import Replay
+from trio_actors.testing._token import decode
 
 Plan = tuple[tuple[int, int], ...]
 
@@ -155,3 +159,84 @@ def test_enough_of_them_are_deep() -> None:
     """At least 12 need two deviations or more, at least 4 need three."""
     assert sum(animal.needs >= 2 for animal in ZOO) >= 12
     assert sum(animal.needs >= 3 for animal in ZOO) >= 4
+
+
+# --- What a search finds --------------------------------------------------------
+
+
+@cache
+def hunt(animal: Animal) -> tuple[Exploration, float]:
+    """Search with default settings; return what was found, and the seconds it took."""
+    began = time.process_time()
+    found = check(animal.broken, **animal.options)
+    return found, time.process_time() - began
+
+
+def failure_of(animal: Animal) -> Failure:
+    failure = hunt(animal)[0].failure
+    assert failure is not None
+    return failure
+
+
+@every_animal
+def test_the_bug_is_found_with_default_settings(animal: Animal) -> None:
+    """30 of 30 found with default settings within 1,000 schedules and 2 s each."""
+    found, seconds = hunt(animal)
+    assert found.failure is not None
+    assert not found.verified
+    assert found.schedules <= 1000
+    assert seconds <= 2
+
+
+def test_twenty_are_found_within_twenty_schedules() -> None:
+    assert sum(hunt(animal)[0].schedules <= 20 for animal in ZOO) >= 20
+
+
+@every_animal
+def test_the_bug_is_found_in_a_search_of_all_orders(animal: Animal) -> None:
+    found = check(animal.broken, exhaustive=True, **animal.options)
+    assert found.failure is not None
+
+
+@every_animal
+def test_no_schedule_of_the_correct_twin_is_blamed(animal: Animal) -> None:
+    assert check(animal.healthy, **animal.options).failure is None
+
+
+@every_animal
+def test_the_correct_twin_is_verified_in_all_orders(animal: Animal) -> None:
+    found = check(animal.healthy, exhaustive=True, **animal.options)
+    assert found.failure is None
+    assert found.verified, str(found)
+
+
+# --- What is told of it ---------------------------------------------------------
+
+
+@every_animal
+def test_a_schedule_is_shrunk_to_no_less_than_it_needs(animal: Animal) -> None:
+    token = decode(failure_of(animal).token)
+    assert len(token.deviations) >= animal.needs
+
+
+def test_half_of_them_are_shrunk_to_two_deviations() -> None:
+    """Median at most 2 deviations over the zoo."""
+    tokens = [decode(failure_of(animal).token) for animal in ZOO]
+    assert median(len(token.deviations) for token in tokens) <= 2
+
+
+@every_animal
+def test_the_token_shows_the_bug_again(animal: Animal) -> None:
+    failure = failure_of(animal)
+    again = check(animal.broken, replay=failure.token, **animal.options)
+    assert again.schedules == 1
+    assert again.failure is not None
+    assert again.failure.token == failure.token
+    assert str(again.failure.error) == str(failure.error)
+
+
+@every_animal
+def test_the_token_of_one_is_not_that_of_its_twin(animal: Animal) -> None:
+    token = failure_of(animal).token
+    with pytest.raises(ValueError, match="was found in another program"):
+        check(animal.healthy, replay=token, **animal.options)

@@ -15,7 +15,7 @@ from trio_actors.testing import World
 Program = Callable[[World], Awaitable[None]]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Animal:
     """A scene is played with one part, a class or a function: the right or the wrong.
 

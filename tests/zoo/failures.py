@@ -15,8 +15,7 @@ from trio_actors import (
     Request,
     handler,
 )
-from trio_actors.testing import World
-from trio_actors.testing._faults import Faults
+from trio_actors.testing import Faults, World
 
 R = TypeVar("R")
 

@@ -86,9 +86,6 @@ class Fork(Actor[Take | Lay]):
             self.hungry.popleft().send(None)
 
 
-Forks = list[ActorRef[Take | Lay]]
-
-
 def lowest_first(left: int, right: int) -> list[int]:
     return sorted([left, right])
 
