@@ -23,7 +23,7 @@ Course: TypeAlias = list[tuple[int, Event, Name]]
 """The events of a run, each with its place and its name."""
 
 Race: TypeAlias = tuple[int, int]
-"""The places of two events; one that had not come yet has a place behind the trace."""
+"""The places of two events; one that did not come has one behind the trace."""
 
 
 # --- The race ---
@@ -92,7 +92,7 @@ def _last(
 ) -> Race | None:
     """Return the last pair that has changed places, but not as a consequence."""
     spots = {place: spot for spot, (place, _, _) in enumerate(course)}
-    behind: list[bool] = []  # whether it or what it comes from is in such a pair
+    behind: list[bool] = []  # whether it was late, or comes from what was
     found = None
     for spot, before in enumerate(_neighbours(course)):
         place, event, name = course[spot]
@@ -107,8 +107,6 @@ def _last(
         consequence = any(behind[one] for one in causes)
         if swapped and not consequence:
             found = course[swapped[-1]][0], place
-        for one in swapped:
-            behind[one] = True
         behind.append(consequence or bool(swapped))
     return found
 
