@@ -15,7 +15,6 @@ Rules of this file:
 from __future__ import annotations
 
 import array
-import contextlib
 import copy
 import datetime as dt
 import enum
@@ -149,15 +148,18 @@ class _Class:
     way: str
     read: Callable[[Any], Any] = attrs.field(default=lambda _: ())
     slots: tuple[tuple[str, types.MemberDescriptorType], ...] = ()
+    has_dict: bool = False
 
     def attributes(self, one: object) -> list[tuple[str, object]]:
         """Return what is in its ``__dict__`` and its slots, in the order of names."""
         own: dict[str, object] = {}
-        for name, slot in self.slots:
-            with contextlib.suppress(AttributeError):  # it was never set
-                own[name] = slot.__get__(one)
-        with contextlib.suppress(AttributeError):  # it has slots alone
+        if self.has_dict:
             own.update(object.__getattribute__(one, "__dict__"))
+        for name, slot in self.slots:
+            try:
+                own[name] = slot.__get__(one)
+            except AttributeError:  # it was never set
+                continue
         for name in _NOT_STATE:
             own.pop(name, None)
         return sorted(own.items())
@@ -165,7 +167,7 @@ class _Class:
 
 @functools.lru_cache(maxsize=256)
 def _look_at(cls: Any) -> _Class:
-    kind = Same(cls)
+    kind, has_dict = Same(cls), cls.__dictoffset__ != 0
     if issubclass(cls, _IDENTITY):
         return _Class(kind, "same")
     if issubclass(cls, ActorRef):
@@ -179,12 +181,13 @@ def _look_at(cls: Any) -> _Class:
             return _Class(kind, "members", getattr(base, _MEMBERS[base]))
         if base in _PARTS:
             form = "pairs" if _PARTS[base] == "items" else "items"
-            return _Class(kind, form, _reader(base, _PARTS[base]), _slots(cls))
+            read = _reader(base, _PARTS[base])
+            return _Class(kind, form, read, _slots(cls), has_dict)
     if cls.__module__.partition(".")[0] in _NO_DATA:
         return _Class(kind, "same")
     if _hides(cls):
-        return _Class(kind, "fields", lambda one: (Same(one),), _slots(cls))
-    return _Class(kind, "fields", slots=_slots(cls))
+        return _Class(kind, "fields", lambda one: (Same(one),), _slots(cls), has_dict)
+    return _Class(kind, "fields", slots=_slots(cls), has_dict=has_dict)
 
 
 def _reader(base: Any, how: str) -> Callable[[Any], tuple[Any, ...]]:
