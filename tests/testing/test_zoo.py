@@ -6,7 +6,8 @@ it; at least 4 need three."
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from functools import cache
 from statistics import median
 
@@ -14,10 +15,12 @@ import pytest
 
 from tests.zoo import ZOO, Animal
 from trio_actors.testing import Exploration, Failure, check, run
-from trio_actors.testing._events import Event
+from trio_actors.testing._dpor import Optimal
+from trio_actors.testing._events import Event, Search
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
-from trio_actors.testing._strategies import Replay
+from trio_actors.testing._search import canonical
+from trio_actors.testing._strategies import RandomWalk, Replay
 from trio_actors.testing._token import decode
 
 Plan = tuple[tuple[int, int], ...]
@@ -38,7 +41,7 @@ def test_twins_differ_by_at_most_five_lines(animal: Animal) -> None:
 
 @every_animal
 def test_a_twin_is_known_by_its_own_name(animal: Animal) -> None:
-    """A token of another program says so: the name is a part of what it compares."""
+    """Reports call a program by it."""
     assert animal.broken.__qualname__ == f"{animal.name}_broken"
     assert animal.healthy.__qualname__ == f"{animal.name}_healthy"
 
@@ -210,6 +213,30 @@ def test_the_correct_twin_is_verified_in_all_orders(animal: Animal) -> None:
     assert found.verified, str(found)
 
 
+def classes_of(animal: Animal, search: Search, most: int) -> list[Hashable]:
+    """Return what the correct twin can do, as far as *search* sees it."""
+    lab = Lab(animal.healthy)
+    classes: list[Hashable] = []
+
+    async def look() -> None:
+        for _ in range(most):
+            run = await lab.once(search)
+            if not run.blocked:
+                classes.append(canonical(run.trace))
+            if not search.learn(run):
+                return
+
+    run_lab(lab, look)
+    return classes
+
+
+@every_animal
+def test_what_is_drawn_is_among_what_a_search_of_all_orders_has(animal: Animal) -> None:
+    """The traps: timers that fire only when all is idle ... are each to be a test."""
+    drawn = classes_of(animal, RandomWalk(7), 60)
+    assert {*drawn} <= {*classes_of(animal, Optimal(), 1000)}
+
+
 # --- What is told of it ---------------------------------------------------------
 
 
@@ -236,7 +263,8 @@ def test_the_token_shows_the_bug_again(animal: Animal) -> None:
 
 
 @every_animal
-def test_the_token_of_one_is_not_that_of_its_twin(animal: Animal) -> None:
+def test_the_token_does_not_blame_the_twin(animal: Animal) -> None:
+    """It passes; or it does other things, and then the token says so."""
     token = failure_of(animal).token
-    with pytest.raises(ValueError, match="was found in another program"):
-        check(animal.healthy, replay=token, **animal.options)
+    with suppress(ValueError):
+        assert check(animal.healthy, replay=token, **animal.options).failure is None

@@ -51,7 +51,7 @@ class Animal:
         async def program(world: World) -> None:
             await self.scene(world, part)
 
-        # A token names its program.
+        # Reports call it by that.
         program.__qualname__ = program.__name__ = f"{self.name}_{which}"
         return program
 
