@@ -16,6 +16,7 @@ import base64
 import hashlib
 import re
 import string
+from collections.abc import Iterable
 
 import attrs
 
@@ -48,6 +49,10 @@ def fingerprint(text: str) -> str:
     return base64.b32encode(digest)[:5].decode().lower()
 
 
+def _in_order(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted((step, rank) for step, rank in dict(pairs).items() if rank))
+
+
 @attrs.frozen
 class Token:
     """What it takes to run a schedule again."""
@@ -59,7 +64,9 @@ class Token:
     "f" where faults are drawn."""
     plan: str = ""
     """The plan of faults; empty if there is none."""
-    deviations: tuple[tuple[int, int], ...] = ()
+    deviations: tuple[tuple[int, int], ...] = attrs.field(
+        default=(), converter=_in_order
+    )
     """Steps and ranks, by step."""
 
     def encode(self) -> str:
