@@ -1,13 +1,28 @@
-"""Deterministic tests of actor programs, in virtual time."""
+"""Deterministic tests of actor programs: one schedule, many, or all of them.
 
+In virtual time: nothing sleeps, and what happens next is never left to chance.
+"""
+
+from ._explore import (
+    Exploration as Exploration,
+    Failure as Failure,
+    check as check,
+    explore as explore,
+)
+from ._faults import Faults as Faults
 from ._probe import Probe as Probe
 from ._run import run as run
 from ._steps import at_every_step as at_every_step
 from ._world import World as World
 
 __all__ = [
+    "Exploration",
+    "Failure",
+    "Faults",
     "Probe",
     "World",
     "at_every_step",
+    "check",
+    "explore",
     "run",
 ]

@@ -21,12 +21,14 @@ from .._errors import leaves
 from .._family import walk
 from .._halts import Halt
 from .._policy import Supervision
+from ._changes import difference
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
 from ._footprints import CLOCK, WHO, Rules
 from ._held import Held
 from ._pilot import Pilot
 from ._run import enter, run_on_world_clock, world_clock
+from ._state import Picture, freeze
 from ._world import World
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ class ControlledWorld(World):
         super().__init__(pilot, supervision)
         self._pilot = pilot
         self._last: Task | None = None  # waits for the end of the run
+        self._reader: tuple[Held, object, Picture] | None = None  # what only reads
         self._scope = trio.CancelScope()  # of the program
         pilot.failed = self._failed
 
@@ -86,24 +89,28 @@ class ControlledWorld(World):
 
     def _act(self, deadline: float) -> float | None:
         pilot = self._pilot
+        if self._reader is not None:
+            self._check_reader(*self._reader)
         enabled = pilot.enabled()
         if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
-            enabled = [Event(("settled",), "settled", "test", {CLOCK: True})]
-            enabled[0].barrier, enabled[0].sent = True, pilot.at
+            enabled = [self._rest("all is quiet")]
+        faults = pilot.faults(enabled)
+        # After the end of the program only what could have come before it still comes.
+        alone = not enabled and self._last is None
+        tick = pilot.next_tick(deadline, alone=alone)
+        when = self._clock.time
+        if tick is not None:
+            enabled.append(tick[0])
+            when = tick[1]
         if not enabled and self._last is not None:
             pilot.end(deadline)
             task, self._last = self._last, None
             reschedule(task)
             return None
-        faults = pilot.faults(enabled)
-        tick = pilot.next_tick(deadline, alone=not enabled)
-        when = self._clock.time
-        if tick is not None:
-            enabled.append(tick[0])
-            when = tick[1]
         if not enabled:
             if not self._is_stuck() and not self._closing:
                 pilot.allows("I/O")
+            pilot.choose([self._rest("nothing can happen any more")])
             return self._nothing_comes()
         enabled += faults
         if pilot.at >= STEPS:
@@ -113,12 +120,35 @@ class ControlledWorld(World):
             )
         return self._do(pilot.choose(enabled), when, deadline)
 
+    def _check_reader(self, held: Held, instance: object, before: Picture) -> None:
+        """Check that a handler that says so has changed nothing."""
+        self._reader = None
+        if self._pilot.boxes[held.dst].cell.instance is not instance:
+            return  # it has failed
+        after = freeze(instance)
+        if after != before:
+            held.describe()
+            raise AssertionError(
+                f"the handler of {held.label} in {held.dst} is reads_only, and has"
+                f" changed its actor: {difference(before, after)}. Take reads_only"
+                " away, or let it change nothing."
+            )
+
+    def _rest(self, label: str) -> Event:
+        """Return the step in which those who wait for rest go on."""
+        rest = Event(("settled",), "settled", "test", {CLOCK: True}, self._pilot.at)
+        rest.label, rest.barrier = label, True
+        return rest
+
     def _do(self, chosen: Event, when: float, deadline: float) -> float | None:
         if chosen.kind == "tick":
             if not self._tell_listeners(when):
                 self._pilot.pass_time(when, deadline)
             return self._clock.time
         if isinstance(chosen, Held):
+            if chosen.footprint.get(("turn", chosen.dst)) is False:
+                instance = self._pilot.boxes[chosen.dst].cell.instance
+                self._reader = chosen, instance, freeze(instance)
             self._pilot.do(chosen)
         else:
             self._wake_settlers()
@@ -139,6 +169,7 @@ class ControlledWorld(World):
     async def _run_out(self) -> None:
         """Wait until nothing is on its way any more."""
         self._last = current_task()
+        self._pilot.over = True
 
         def abort(_: object) -> Abort:
             self._last = None

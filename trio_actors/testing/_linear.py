@@ -28,7 +28,7 @@ from .._errors import (
     show,
 )
 from ._misfit import Misfit, explain
-from ._orders import Machine, Model, Operation, Outcome, TooLong, find_order
+from ._orders import LIMIT, Machine, Model, Operation, Outcome, TooLong, find_order
 from ._state import duplicate
 
 P = ParamSpec("P")
@@ -142,7 +142,7 @@ def check_history(
     machine = Machine(model)
     for name, part in _split(every, key).items():
         try:
-            found = find_order(part, machine)
+            found = find_order(part, machine, LIMIT)
         except TooLong:
             raise RuntimeError(
                 f"{len(part)} operations have more orders than can be tried, so it is"

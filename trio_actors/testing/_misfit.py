@@ -16,6 +16,7 @@ import attrs
 
 from .._errors import show
 from ._orders import Finding, Machine, Operation, Outcome, TooLong, find_order
+from ._state import Picture, freeze
 
 
 @attrs.frozen
@@ -115,9 +116,8 @@ def explain(
     if last is None or last.order is not None:
         last, left = found, list(enumerate(operations))
     stuck, _ = left[last.stuck]
-    expected = (found if stuck == found.stuck else last).expected
     shown = [operations[at] for at, _ in left]
-    return Misfit(shown, operations[stuck], expected, len(operations), part)
+    return Misfit(shown, operations[stuck], last.expected, len(operations), part)
 
 
 _Look = Callable[[_Part], Finding | None]
@@ -147,19 +147,28 @@ def _without_changes(left: _Part, look: _Look) -> _Part:
     found = look(left)
     if found is None:
         return left
+    told = _told(left, found)
     movers = {left[number][0] for number in found.movers}
     core = [at for at, one in left if one.outcome is not None]
     left = [(at, one) for at, one in left if at in movers or one.outcome is not None]
 
     def are_rest(gone: set[int]) -> bool:
-        # Without them as with them: no fit, but for each answer that is not counted.
+        # Without them as with them: the same does not fit, and each answer is needed.
         rest = [(at, one) for at, one in left if at not in gone]
-        return _is_misfit(look(rest)) and all(
+        return _told(rest, look(rest)) == told and all(
             _fits(look(_free(rest, {at}))) for at in core
         )
 
     gone = _most([at for at, one in left if one.outcome is None], are_rest)
     return [(at, one) for at, one in left if at not in gone]
+
+
+def _told(left: _Part, found: Finding | None) -> tuple[int, set[Picture]] | None:
+    """Return what is told: whose answer does not fit, and what the model says."""
+    if found is None or found.order is not None:
+        return None
+    says = {freeze((one.value, type(one.error))) for one in found.expected}
+    return left[found.stuck][0], says
 
 
 def _is_misfit(found: Finding | None) -> bool:

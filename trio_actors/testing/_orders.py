@@ -23,6 +23,9 @@ import attrs
 
 from ._state import Picture, duplicate, freeze
 
+SURE = 20_000
+"""How many times a request is applied to see that it only reads."""
+
 LIMIT = 2_000_000
 """How many times an operation is tried before a search gives up."""
 
@@ -266,7 +269,7 @@ class _Search:
 
     def is_sure(self) -> bool:
         """Whether what was taken to read only does so in all states there were."""
-        if len(self.rides) * len(self.states) > 20_000:
+        if len(self.rides) * len(self.states) > SURE:
             self.machine.moving |= self.rides
         requests = dict(zip(self.numbers, self.operations, strict=True))
         for number in self.rides - self.machine.moving:

@@ -43,6 +43,7 @@ class Pilot(Footprints):
         self.search: Search = search
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
+        self.over: bool = False  # the program has ended
         self.failed: Callable[[Exception], None] = _raise  # the world sets it
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
@@ -213,7 +214,8 @@ class Pilot(Footprints):
             return enabled[0]
         rank = self.search.choose(self.run.trace, enabled)
         chosen = enabled[rank]
-        if chosen.kind == "tick" and not chosen.barrier and len(enabled) > 1:
+        others = len(enabled) > 1 or self.over
+        if chosen.kind == "tick" and not chosen.barrier and others:
             self._races += 1
         chosen.busy = frozenset(
             path

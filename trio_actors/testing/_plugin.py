@@ -1,7 +1,8 @@
-"""The pytest plugin: the fixture ``world``, on pytest-trio.
+"""The pytest plugin: the fixture ``world``, on pytest-trio, and options of searches.
 
 A test that uses ``world`` is run by pytest-trio with our clock, whether or not it is
 marked; other async fixtures work beside it. When it fails, the report shows the tree.
+A test under ``explore`` is a plain function, which needs no pytest-trio.
 """
 
 from __future__ import annotations
@@ -12,9 +13,43 @@ from typing import Any
 import pytest
 
 from ._run import open_world, run_on_world_clock
+from ._settings import SETTINGS
 from ._world import World
 
 _TREE = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what overrules the options of ``explore``."""
+    group = parser.getgroup("actors", "searches for schedules (trio_actors)")
+    group.addoption(
+        "--actors-replay",
+        metavar="TOKEN",
+        help="run this one schedule in each test under @explore: choose one with -k",
+    )
+    group.addoption(
+        "--actors-schedules",
+        type=_count,
+        metavar="N",
+        help="how many schedules a search runs at most",
+    )
+    group.addoption(
+        "--actors-seed", type=int, metavar="N", help="the seed of what is drawn"
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the options over."""
+    SETTINGS.replay = config.getoption("actors_replay")
+    SETTINGS.schedules = config.getoption("actors_schedules")
+    SETTINGS.seed = config.getoption("actors_seed")
 
 
 @pytest.fixture

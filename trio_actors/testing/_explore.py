@@ -1,0 +1,332 @@
+"""Run a test under many orders of delivery.
+
+Rules of this file:
+
+* What a user calls, and what he gets. A wrong option is an error at once, not a
+  schedule that fails.
+* ``explore`` returns a plain function: nobody runs it as a coroutine first.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Concatenate, Literal, ParamSpec, final
+
+import attrs
+
+from ._diagram import diagram
+from ._engine import Explorer, Findings
+from ._events import Run
+from ._faults import NO_FAULTS, Faults, read_plan, write_plan
+from ._held import Held
+from ._options import Level, Options, Order, Program, Timers
+from ._token import Token, decode, fingerprint
+from ._verdict import failure_report, found as found_text, sampled, stopped, verified
+from ._world import World
+
+P = ParamSpec("P")
+
+
+@final
+@attrs.frozen
+class Failure:
+    """A schedule that broke the program."""
+
+    token: str
+    """Replays it: ``@explore(replay=token)``."""
+    error: BaseException
+    """What it raised."""
+    _run: Run = attrs.field(repr=False, alias="run")
+    _report: str = attrs.field(repr=False, alias="report")
+
+    def diagram(self, style: Literal["text", "mermaid"] = "text") -> str:
+        """Return the run as a sequence diagram.
+
+        Args:
+            style: "text" for a terminal, "mermaid" for a page.
+        """
+        return diagram(self._run.trace, style)
+
+    def __str__(self) -> str:
+        """Return the whole report: what broke it, and how to see it again."""
+        return self._report
+
+
+@final
+@attrs.frozen
+class Exploration:
+    """What a search found; as a text it is the verdict."""
+
+    schedules: int
+    """Runs."""
+    classes: int
+    """Runs that differ in more than the order of independent deliveries."""
+    redundant: int
+    """Runs that were like another."""
+    blocked: int
+    """Runs that were given up because they would be like another."""
+    verified: bool
+    """Whether all orders were tried."""
+    failure: Failure | None
+    """The first failing schedule, shrunk."""
+    _verdict: str = attrs.field(repr=False, alias="verdict")
+
+    def __str__(self) -> str:
+        """Return what is to be said of the search in a line."""
+        return self._verdict
+
+
+# --- One search ---------------------------------------------------------------
+
+
+def search(
+    program: Program, name: str, options: Options, fixtures: Sequence[str] = ()
+) -> Exploration:
+    """Search as *options* say.
+
+    Args:
+        program: Gets a world.
+        name: How it is called in its module.
+        options: How to search.
+        fixtures: The names of its further parameters, for the report.
+    """
+    explorer = Explorer(options.job(program))
+    if options.replay is not None:
+        _replay(explorer, options)
+    else:
+        try:
+            explorer.explore()
+        except KeyboardInterrupt as error:
+            error.add_note(f"{name}: {_told(explorer, options, 'interrupted')}")
+            raise
+    return _result(explorer, options, name, fixtures)
+
+
+def _replay(explorer: Explorer, options: Options) -> None:
+    token = decode(options.replay or "")
+    token.check_options(options.letters)
+    explorer.replay(dict(token.deviations), read_plan(token.plan))
+    assert explorer.found.last is not None
+    token.check_program(_print(explorer.found.last))
+
+
+def _result(
+    explorer: Explorer, options: Options, name: str, fixtures: Sequence[str]
+) -> Exploration:
+    found = explorer.found
+    failure = _failure(found, options, name, fixtures)
+    return Exploration(
+        schedules=found.schedules,
+        classes=len(found.met),
+        redundant=found.redundant,
+        blocked=found.blocked,
+        verified=found.complete and failure is None and not explorer.lab.caveats,
+        failure=failure,
+        verdict=_told(explorer, options),
+    )
+
+
+def _told(explorer: Explorer, options: Options, word: str = "") -> str:
+    """Return the verdict."""
+    found, doubts = explorer.found, list(explorer.lab.caveats)
+    classes = len(found.met)
+    if found.failed is not None:
+        return found_text(found.failed_after, len(found.smallest))
+    if found.complete:
+        return verified(
+            found.schedules,
+            classes,
+            found.redundant,
+            found.blocked,
+            caveats=options.conditions,
+            doubts=doubts,
+        )
+    if options.replay is not None:
+        return "the schedule does not fail any more"
+    conditions = [*options.conditions, *doubts]
+    if options.exhaustive or word:
+        return stopped(
+            found.schedules, classes, word=word or "stopped", caveats=conditions
+        )
+    return sampled(found.schedules, found.met, caveats=conditions)
+
+
+def _failure(
+    found: Findings, options: Options, name: str, fixtures: Sequence[str]
+) -> Failure | None:
+    run = found.failed
+    if run is None or run.error is None:
+        return None
+    for event in [*run.trace, *(ghost.event for ghost in run.ghosts)]:
+        if isinstance(event, Held):
+            event.describe()
+    token = Token(
+        program=_print(run),
+        options=options.letters,
+        plan=write_plan(found.plan),
+        deviations=tuple(sorted(found.smallest.items())),
+    ).encode()
+    report = failure_report(
+        found_text(found.failed_after, len(found.smallest)),
+        run,
+        token=token,
+        program=name,
+        arguments=fixtures,
+        options=options.written,
+        passing=found.nearest,
+    )
+    return Failure(token=token, error=run.error, run=run, report=report)
+
+
+def _print(run: Run) -> str:
+    """Return a fingerprint of what a program did; whatever its name is."""
+    return fingerprint("\n".join(" ".join(event.key) for event in run.trace))
+
+
+# --- What users call ----------------------------------------------------------
+
+
+def check(
+    program: Callable[[World], Awaitable[None]],
+    *,
+    schedules: int = 1000,
+    exhaustive: bool = False,
+    faults: Faults = NO_FAULTS,
+    level: Level = "delivery",
+    timers: Timers = "race",
+    order: Order = "pairwise",
+    allow_io: bool = False,
+    seed: int = 0,
+    replay: str | None = None,
+) -> Exploration:
+    """Like ``explore``, without pytest.
+
+    Args:
+        program: An async function of a world.
+        schedules: How many runs at most.
+        exhaustive: Try all orders, as long as there are not more than 50,000 runs.
+        faults: What may go wrong.
+        level: "delivery": which message is next; "checkpoint": which task is.
+        timers: "race": time may pass while messages are on their way; "idle": only
+            when nothing else can happen, which finds no late retry.
+        order: "pairwise": two senders' messages may come in any order; "enqueue": as
+            one process takes them.
+        allow_io: Let the program use threads and I/O, which nobody controls.
+        seed: Of what is drawn; the same seed finds the same.
+        replay: The token of one schedule, to run that alone.
+
+    Returns:
+        What was found. A schedule that fails is no exception.
+
+    Raises:
+        ValueError: There is no such option, or the token is none, or of another
+            program.
+        NotRepeatable: The program is not the same in each run of one schedule.
+    """
+    options = Options(
+        schedules=schedules,
+        exhaustive=exhaustive,
+        faults=faults,
+        level=level,
+        timers=timers,
+        order=order,
+        allow_io=allow_io,
+        seed=seed,
+        replay=replay,
+    )
+    return search(program, getattr(program, "__qualname__", "program"), options)
+
+
+def explore(
+    *,
+    schedules: int = 1000,
+    exhaustive: bool = False,
+    faults: Faults = NO_FAULTS,
+    level: Level = "delivery",
+    timers: Timers = "race",
+    order: Order = "pairwise",
+    allow_io: bool = False,
+    seed: int = 0,
+    replay: str | None = None,
+) -> Callable[[Callable[Concatenate[World, P], Awaitable[None]]], Callable[P, None]]:
+    """Run a test under many orders of delivery; report the shortest that fails.
+
+    The test's first parameter is the world; further ones are pytest fixtures.
+    ``pytest --actors-schedules=``, ``--actors-seed=`` and ``--actors-replay=`` overrule
+    the options.
+
+    Args:
+        schedules: How many runs at most.
+        exhaustive: Try all orders, as long as there are not more than 50,000 runs.
+        faults: What may go wrong.
+        level: "delivery": which message is next; "checkpoint": which task is.
+        timers: "race": time may pass while messages are on their way; "idle": only
+            when nothing else can happen, which finds no late retry.
+        order: "pairwise": two senders' messages may come in any order; "enqueue": as
+            one process takes them.
+        allow_io: Let the test use threads and I/O, which nobody controls.
+        seed: Of what is drawn; the same seed finds the same.
+        replay: The token of one schedule, to run that alone.
+
+    Returns:
+        A decorator for an async test. What it makes is a plain function, which raises
+        what the first failing schedule raised, with the report as a note.
+
+    Raises:
+        ValueError: There is no such option.
+    """
+    options = Options(
+        schedules=schedules,
+        exhaustive=exhaustive,
+        faults=faults,
+        level=level,
+        timers=timers,
+        order=order,
+        allow_io=allow_io,
+        seed=seed,
+        replay=replay,
+    )
+
+    def decorate(
+        fn: Callable[Concatenate[World, P], Awaitable[None]],
+    ) -> Callable[P, None]:
+        return _test_of(fn, options)
+
+    return decorate
+
+
+def _test_of(
+    fn: Callable[Concatenate[World, P], Awaitable[None]], options: Options
+) -> Callable[P, None]:
+    """Make a plain test of an async one: one call is a whole search."""
+    _, *parameters = _parameters(fn)
+
+    @functools.wraps(fn)
+    def test(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def program(world: World) -> None:
+            await fn(world, *args, **kwargs)
+
+        name = f"{fn.__qualname__}.__wrapped__"
+        fixtures = [one.name for one in parameters]
+        found = search(program, name, options.overruled(), fixtures)
+        if found.failure is not None:
+            error = found.failure.error
+            error.add_note(str(found.failure))
+            raise error
+
+    # What pytest reads: its fixtures are the test's, the world is not one of them.
+    test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return test
+
+
+def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(fn).parameters.values())
+    if not parameters:
+        name = getattr(fn, "__name__", "test")
+        raise TypeError(
+            f"{name}() has no parameter for the world. Write"
+            f" async def {name}(world: World)."
+        )
+    return parameters

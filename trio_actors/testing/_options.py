@@ -1,0 +1,127 @@
+"""The options of a search, checked, and what they mean for its runs and its tokens.
+
+Rules of this file:
+
+* A wrong option is an error at once, which says what to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from .._errors import show
+from ._engine import Job
+from ._faults import NO_FAULTS, Faults
+from ._footprints import Rules
+from ._settings import SETTINGS
+from ._world import World
+
+Program: TypeAlias = Callable[[World], Awaitable[Any]]
+Level: TypeAlias = Literal["delivery", "checkpoint"]
+Timers: TypeAlias = Literal["race", "idle"]
+Order: TypeAlias = Literal["pairwise", "enqueue"]
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of a search, checked."""
+
+    schedules: int = 1000
+    exhaustive: bool = False
+    faults: Faults = NO_FAULTS
+    level: Level = "delivery"
+    timers: Timers = "race"
+    order: Order = "pairwise"
+    allow_io: bool = False
+    seed: int = 0
+    replay: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.schedules) is not int or self.schedules < 1:
+            raise ValueError(
+                f"explore: schedules is how many runs there are at most, from 1, not"
+                f" {show(self.schedules)}."
+            )
+        _check_choice("level", self.level, ("delivery", "checkpoint"))
+        _check_choice("timers", self.timers, ("race", "idle"))
+        _check_choice("order", self.order, ("pairwise", "enqueue"))
+        if self.exhaustive and self.level == "checkpoint":
+            raise ValueError(
+                'explore: level="checkpoint" has too many orders to try them all. Leave'
+                " away exhaustive=True, or the level."
+            )
+        if self.exhaustive and not self.faults.are_planned:
+            raise ValueError(
+                "explore: with exhaustive=True crashes are planned; what is lost or"
+                " comes twice is only sampled. Leave away exhaustive=True, or drop= and"
+                " duplicate=."
+            )
+
+    def overruled(self) -> Options:
+        """Return what they are with what the command line says."""
+        given = attrs.asdict(SETTINGS, filter=lambda _, value: value is not None)
+        return attrs.evolve(self, **given)
+
+    @property
+    def written(self) -> list[str]:
+        """How those are written that a token depends on."""
+        every = {
+            'order="enqueue"': self.order == "enqueue",
+            'timers="idle"': self.timers == "idle",
+            'level="checkpoint"': self.level == "checkpoint",
+            f"faults={self.faults!r}": self.faults != NO_FAULTS,
+            "exhaustive=True": self.exhaustive and self.faults != NO_FAULTS,
+        }
+        return [text for text, holds in every.items() if holds]
+
+    @property
+    def rules(self) -> Rules:
+        """What is possible in a run."""
+        return Rules(
+            seed=self.seed,
+            race=self.timers == "race",
+            checkpoints=self.level == "checkpoint",
+            enqueue=self.order == "enqueue",
+            allow_io=self.allow_io,
+            faults=self.faults,
+            sampled=not self.exhaustive,
+        )
+
+    def job(self, program: Program) -> Job:
+        """Return what there is to do for a program."""
+        return Job(
+            program=program,
+            rules=self.rules,
+            schedules=self.schedules,
+            exhaustive=self.exhaustive,
+            seed=self.seed,
+        )
+
+    @property
+    def letters(self) -> str:
+        """What of them a token depends on, in letters."""
+        faults = self.faults
+        samples = "" if self.exhaustive or faults == NO_FAULTS else "f"
+        return f"{self.order[0]}{self.timers[0]}{self.level[0]}{samples}"
+
+    @property
+    def conditions(self) -> list[str]:
+        """Under which conditions a verdict holds."""
+        every = {
+            "timers only at quiescence": self.timers == "idle",
+            "messages in the order of sending": self.order == "enqueue",
+            f"up to {self.faults.crash} planned crashes": self.faults.crash > 0,
+            "I/O as it happened to be": self.allow_io,
+        }
+        return [text for text, holds in every.items() if holds]
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"explore: there is no {name}={show(value)}. Write one of"
+            f" {', '.join(map(repr, choices))}."
+        )
