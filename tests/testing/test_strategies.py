@@ -147,8 +147,7 @@ def test_no_order_comes_from_a_hash() -> None:
 
 
 def test_it_draws_the_same_on_every_python() -> None:
-    """A search with a seed finds the same after an upgrade; were Python's random
-    numbers to change, this would say so."""
+    """Were Python's random numbers to change, a seed would find something else."""
     program = unless_all(("01", "10"), senders=3, words=2)
     drawn = ["".join(map(str, one)) for one in ranks(program, Portfolio(1), 9)]
     assert drawn[0] == "000000"

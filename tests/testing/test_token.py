@@ -7,6 +7,7 @@ import re
 import shlex
 import string
 import urllib.parse
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, strategies as st
@@ -104,7 +105,7 @@ def test_an_end_that_is_missing_is_found(token: Token) -> None:
 @given(tokens)
 def test_two_that_changed_places_are_found(token: Token) -> None:
     text = token.encode()
-    for at, (one, two) in enumerate(zip(text, text[1:], strict=False)):
+    for at, (one, two) in enumerate(pairwise(text)):
         if one != two:
             check_refused(f"{text[:at]}{two}{one}{text[at + 2 :]}")
 
