@@ -275,6 +275,27 @@ def test_a_member_of_a_set_is_looked_at_whatever_the_order() -> None:
     assert before != freeze({"bags": set(bags)})
 
 
+class Crowded:
+    """All lie in one place of a set: they come in the order in which they went in."""
+
+    def __init__(self, value: int) -> None:
+        inner = [value]
+        self.pair = (inner, inner)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def test_the_order_in_which_a_set_was_filled_is_no_state() -> None:
+    one, other = Crowded(1), Crowded(2)
+    assert list({one, other}) != list({other, one})
+    assert freeze({one, other}) == freeze({other, one})
+
+
+def test_the_order_in_which_attributes_were_set_is_no_state() -> None:
+    assert freeze(Bag(a=1, b=2)) == freeze(Bag(b=2, a=1))
+
+
 def test_a_chain_may_be_deeper_than_the_stack() -> None:
     def chain(end: int) -> object:
         found: object = end

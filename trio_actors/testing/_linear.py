@@ -227,11 +227,15 @@ def linearizable(
                 " @linearizable() next to the test, and @explore() above it."
             )
 
+        first = next(iter(inspect.signature(test).parameters))
+
         @functools.wraps(test)
-        async def checked(world: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        async def checked(*args: Any, **kwargs: Any) -> None:
             history = History()
+            # pytest gives all by name.
+            world: Recording = args[0] if args else kwargs[first]
             world._recorders.append(history)
-            await test(world, *args, **kwargs)
+            await test(*args, **kwargs)
             if not history.size:
                 raise AssertionError(
                     "linearizable() has seen no request. It checks what clients of"
