@@ -46,11 +46,9 @@ class Shrinker:
         """How many proposals were made; at most *limit*."""
         self._limit = limit
         self._tried = {_mark(self.best)}
-        self._failed = False  # whether the last candidate did
 
     def __iter__(self) -> Iterator[Deviations]:
         for candidate in self._candidates():
-            self._failed = False
             # What was tried and is smaller than the best has passed.
             if _size(candidate) >= _size(self.best) or _mark(candidate) in self._tried:
                 continue
@@ -64,7 +62,6 @@ class Shrinker:
         """Answer the last proposal: its run, and whether it failed in the same way."""
         done = deviations(run.ranks)
         self._tried.add(_mark(done))
-        self._failed = failed
         if failed and _size(done) < _size(self.best):
             self.best = done
 
@@ -97,8 +94,6 @@ class Shrinker:
         for step in list(self.best):
             for rank in range(1, self.best.get(step, 0)):
                 yield {**self.best, step: rank}
-                if self._failed:
-                    break
 
     def _moved(self) -> Iterator[Deviations]:
         """Leave one out and let another one make good for it, nearby.

@@ -100,8 +100,6 @@ class Sampler:
         # A text is hashed with SHA-512 here, never with hash(): no two runs of one
         # seed, and no two neighbouring seeds, have anything to do with each other.
         self._random = Random(f"{self._seed}:{self.number}")
-        if not self.number:
-            self._choices = self._chances = 0
         kind = self._kinds[(self.number - 1) % len(self._kinds)]
         return kind(self._random, self._choices)
 
