@@ -250,6 +250,7 @@ class Ending(Incarnation):
         if watching is not None:
             self.watching = None
             for target, watch in watching.items():
+                self.runtime.touch("watch", target.path)
                 if target.watchers is not None:
                     target.watchers.pop(watch, None)
         if watchers is not None:
@@ -263,6 +264,7 @@ class Ending(Incarnation):
             return
         self.links = None
         for other in links:
+            self.runtime.touch("watch", other.path)
             assert other.links is not None  # a link has two ends
             other.links.pop(self.me, None)
             if not exit.is_normal and not self.system._closing:

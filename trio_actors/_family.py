@@ -165,6 +165,7 @@ class Growing:
             raise ValueError(
                 f"{name!r} is no name for an actor. Write a text without a slash."
             )
+        self.runtime.touch("name", f"{self.path}/{name}", write=False)
         if name in self.children:
             raise NameTaken(
                 f"{self.path}/{name} is already there. Choose another name, leave it"
@@ -296,6 +297,7 @@ async def settle(cells: Callable[[], Iterable[Cell]]) -> None:
     while waited:
         waited = False
         for cell in cells():
+            cell.runtime.touch("turn", cell.path, write=False)
             if not cell.is_idle:
                 waited = True
                 await cell.wait_idle()

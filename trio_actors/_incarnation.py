@@ -81,6 +81,7 @@ class Incarnation(Life):
         if self.phase == "stopped" or halt <= self.halt:
             return
         self.runtime.touch("life", self.path)
+        self.runtime.touch("turn", self.path)
         self.halt = halt
         if detail:
             self.detail = detail

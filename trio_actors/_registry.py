@@ -207,7 +207,8 @@ class Registry:
         self, key: ServiceKey[Any], routing: Routing | Callable[[Any], Hashable]
     ) -> Router:
         """Return what chooses among the holders of *key*."""
-        router = Router(routing, self._runtime.random(f"service:{key.name}"))
+        name = f"service:{key.name}"
+        router = Router(routing, self._runtime.random(name), name)
         if callable(routing):
             return router  # it has no state, and may be a new lambda each time
         # The turns of a round robin go on from one service() to the next.

@@ -61,15 +61,21 @@ def check_routing(routing: object) -> None:
 class Router:
     """Chooses actors for messages."""
 
-    __slots__ = ("_random", "_turn", "routing")
+    __slots__ = ("_random", "_turn", "name", "routing")
 
     def __init__(
-        self, routing: Routing | Callable[[Any], Hashable], random: Random
+        self, routing: Routing | Callable[[Any], Hashable], random: Random, name: str
     ) -> None:
         check_routing(routing)
         self.routing = routing
+        self.name = name  # of those it chooses among
         self._random = random
         self._turn = -1
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether whom it chooses depends on what it has chosen before."""
+        return not (self.is_race or callable(self.routing))
 
     @property
     def is_race(self) -> bool:
@@ -202,8 +208,10 @@ class RoutedRef(ActorRef[M_contra]):
         raise NotImplementedError
 
     def _targets(self, message: Any) -> Sequence[ActorRef[Any]]:
-        actors = self._actors()
-        return self._router.pick(message, actors) if actors else ()
+        actors, router = self._actors(), self._router
+        if router.takes_turns:
+            self._cell.runtime.touch("rng", router.name)
+        return router.pick(message, actors) if actors else ()
 
     def _keep(self, item: Any) -> bool:
         if isinstance(item, Call):

@@ -195,7 +195,7 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     def which_children(self) -> Mapping[str, ActorRef[Never] | None]:
         """Return the children in start order; None for one that does not run."""
         family = self._family()
-        family.runtime.touch("sup", self.path, write=False)
+        family.runtime.touch("spawn", self.path)
         names = family.children if family.specs is None else family.specs
         found = {name: family.children.get(name) for name in names}
         return {
@@ -205,7 +205,7 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     def count_children(self) -> Mapping[str, int]:
         """Return ``specs``, ``active``, ``supervisors`` and ``workers``."""
         family = self._family()
-        family.runtime.touch("sup", self.path, write=False)
+        family.runtime.touch("spawn", self.path)
         if family.specs is None:
             recipes = [cell.recipe for cell in family.children.values()]
         else:

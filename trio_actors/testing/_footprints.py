@@ -205,7 +205,20 @@ class Footprints(WorldRuntime):
         """Note that something will not come, to which time could have passed."""
         self.look_at_clock()
         if races and self.rules.race:
-            self.haunt(self._time_passes(armed))
+            self.haunt(self._time_passes(self._since({armed})))
+
+    def _since(self, armed: set[int]) -> int:
+        """Return the step before which time could not pass to anything.
+
+        If more than one step has set something it is not known: time might pass to
+        what another one has set.
+        """
+        armed.update(self._armed.values())
+        alarms = (one for one in self._alarms if not one.cancelled)
+        armed.update(
+            one.armed for one in alarms if isinstance(one, Timed) and one.races
+        )
+        return armed.pop() if len(armed) == 1 else -1
 
     def _time_passes(self, armed: int) -> Event:
         return Event(("tick",), "tick", "", {CLOCK: True}, armed)
@@ -228,13 +241,10 @@ class Footprints(WorldRuntime):
             races = False
         if not races and not alone:
             return None
-        tick = self._time_passes(-1)
+        tick = self._time_passes(self._since(set()))
         tick.barrier = not races
-        if alarm is None:
-            armed = [at for scope, at in self._armed.items() if scope.deadline == when]
-            tick.sent = min(armed, default=-1)
-        elif isinstance(alarm, Timed):
-            tick.sent, tick.dst = alarm.armed, alarm.owner
+        if isinstance(alarm, Timed):
+            tick.dst = alarm.owner
         tick.label = f"time {when:g}"
         return tick, when
 

@@ -18,8 +18,8 @@ import trio
 from .._box import Box
 from .._bursts import NOTHING
 from .._errors import show
-from .._mailbox import Mailbox, Owner
-from .._messages import Carried, Signal
+from .._mailbox import Door, Mailbox, Owner
+from .._messages import Carried, DeadReason, Signal
 from .._pending import Call, message_of
 from ._events import Event
 
@@ -95,6 +95,12 @@ class HeldBox(Box):
         self.pilot.touch("life", self.cell.path, write=False)
         self._touch_room()
         return super().put_slow(item)
+
+    def shut(self, door: Door, refusal: DeadReason) -> None:
+        """Close the door further: whose messages still get in changes."""
+        if door > self.door:
+            self.pilot.touch("life", self.cell.path)
+        super().shut(door, refusal)
 
     async def wait_for_room(self, wants: int) -> int:
         """Wait for room; who waits stands in the way of others."""

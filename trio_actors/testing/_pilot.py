@@ -139,8 +139,11 @@ class Pilot(Footprints):
     def foresee(self, event: Event) -> None:
         """Say what a message will touch at least, as its receiver is now."""
         if isinstance(event, Held) and event.kind == "message":
-            reads = self.boxes[event.dst].reads_only(event.item)
-            event.footprint = {("turn", event.dst): not reads or self._crashes(event)}
+            box = self.boxes[event.dst]
+            writes = not box.reads_only(event.item) or self._crashes(event)
+            event.footprint = {("turn", event.dst): writes}
+            if box.is_tight:
+                event.footprint["room", event.dst] = True
 
     def _crashes(self, held: Held) -> bool:
         """Whether it is planned that this message is the last of its actor's turn."""
