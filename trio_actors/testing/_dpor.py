@@ -5,21 +5,32 @@ Rules of this file:
 * Pure, as every search is. After Abdulla, Aronis, Jonsson and Sagonas, "Optimal dynamic
   partial order reduction": wakeup trees, and sleep sets.
 * A race is a pair of steps that touch the same, next to each other in the order of what
-  caused what. For each the other order is a branch of the tree at the first step.
+  came before what. The other order is planned at the first: a branch of its tree.
 * An actor that is in the middle of a turn is locked: a message for it races with what
   has begun the turn, not with what came in its midst.
 * What did not happen, but could have, races as if it had: see `Ghost`.
+* A plan says what a step touched elsewhere. Here it may touch more, and what was to
+  come after it may be impossible: the rest of such a plan is dropped, never what has
+  begun. In doubt there is a run too many, and never one too few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import attrs
 
-from ._events import Blocked, Event, Footprint, Key, Run, Touched, dependent
-from ._search import Asleep, place_of, still_asleep
+from ._events import Blocked, Event, Footprint, Key, Run, dependent
+from ._past import Late, Past, Steps, bits
+from ._search import (
+    Asleep,
+    check_length,
+    find,
+    not_repeatable,
+    place_of,
+    still_asleep,
+)
 
 
 @attrs.define
@@ -28,7 +39,7 @@ class Branch:
 
     key: Key
     footprint: Footprint
-    below: Tree
+    below: Tree = attrs.field(factory=list["Branch"])
 
 
 Tree: TypeAlias = list[Branch]
@@ -37,7 +48,10 @@ Tree: TypeAlias = list[Branch]
 
 @attrs.define
 class _Place:
+    """A step of the search."""
+
     tree: Tree
+    """What is left to try; the first branch is the one that is tried."""
     asleep: Asleep
 
 
@@ -46,223 +60,188 @@ class Optimal:
 
     def __init__(self) -> None:
         self._path: list[_Place] = []
+        self._past = Past()
+        self._surprised = False  # a step of this run touched what it had not elsewhere
+        self._open: list[tuple[int, int]] = []  # races that a later run may plan
+
+    # --- A run ---
 
     def choose(self, trace: Sequence[Event], enabled: Sequence[Event]) -> int:
         """Return the place of what is to be tried here.
 
         Raises:
             Blocked: All that is possible was tried, in another order.
+            NotRepeatable: What was possible here before is not any more.
         """
-        if len(trace) == len(self._path):
-            self._path.append(self._arrive(trace, enabled))
-        return place_of(self._path[len(trace)].tree[0].key, trace, enabled)
+        at, path = len(trace), self._path
+        if at < len(path) - 1:
+            return place_of(path[at].tree[0].key, trace, enabled)
+        is_new = at == len(path)
+        if is_new:
+            path.append(self._arrive(trace))
+        else:
+            self._surprised = False
+        planned = self._try(path[at], trace, enabled)
+        if planned is not None:
+            return planned
+        if is_new:
+            for place, event in enumerate(enabled):
+                if event.kind != "fault" and event.key not in path[at].asleep:
+                    path[at].tree.append(Branch(event.key, event.footprint))
+                    return place
+        raise Blocked
 
-    def _arrive(self, trace: Sequence[Event], enabled: Sequence[Event]) -> _Place:
-        asleep: Asleep = {}
-        tree: Tree = []
-        if trace:
-            before = self._path[-1]
-            asleep = still_asleep(before.asleep, trace[-1].footprint)
-            tree = before.tree[0].below
-        if not tree:
-            for event in enabled:
-                if event.kind != "fault" and event.key not in asleep:
-                    tree.append(Branch(event.key, event.footprint, []))
-                    break
-            else:
-                raise Blocked
-        return _Place(tree, asleep)
+    def _arrive(self, trace: Sequence[Event]) -> _Place:
+        """Return the place after the last step."""
+        if not trace:
+            return _Place([], {})
+        before, done = self._path[-1], trace[-1].footprint
+        taken = before.tree[0]
+        if taken.below and taken.footprint != done:
+            self._surprised = True
+        return _Place(taken.below, still_asleep(before.asleep, done))
+
+    def _try(
+        self, place: _Place, trace: Sequence[Event], enabled: Sequence[Event]
+    ) -> int | None:
+        """Return what is planned and possible; drop plans that are not."""
+        tree, asleep = place.tree, place.asleep
+        while tree:
+            wanted = tree[0].key
+            found = find(wanted, enabled)
+            if found is not None and wanted not in asleep:
+                return found
+            if found is None and wanted != ("tick",) and not self._surprised:
+                raise not_repeatable(wanted, trace, enabled)
+            tree.pop(0)
+        return None
+
+    # --- Between two runs ---
 
     def learn(self, run: Run) -> bool:
-        """Plant what the races of the run ask for; False if nothing is left to try."""
-        path = self._path
-        for place, event in zip(path, run.trace, strict=False):
+        """Plan the other order of each race of a run; False if nothing is planned.
+
+        Raises:
+            NotRepeatable: The run was not as it was before.
+        """
+        path, trace = self._path, run.trace
+        check_length(run, len(path) - run.blocked)
+        new = len(self._past)
+        for place, event in zip(path[new:], trace[new:], strict=False):
             place.tree[0].footprint = event.footprint
+        for event in trace[new:]:
+            self._past.add(event)
         if not run.blocked:
-            for at, sequence in races(run):
-                plant(path[at], sequence)
+            self._plan_races(run, new)
+        self._step_back()
+        return bool(path)
+
+    def _step_back(self) -> None:
+        """Go back to where something is left to try."""
+        path = self._path
         while path:
             place = path[-1]
             if place.tree:
                 done = place.tree.pop(0)
                 place.asleep[done.key] = done.footprint
             if place.tree:
-                return True
-            path.pop()
-        return False
-
-
-# --- Wakeup trees -------------------------------------------------------------
-
-
-@attrs.frozen
-class Wanted:
-    """A step of a sequence that is to be tried."""
-
-    key: Key
-    footprint: Footprint
-    at: int
-    sent: int
-
-
-Sequel: TypeAlias = list[Wanted]
-
-
-def plant(place: _Place, sequence: Sequel) -> None:
-    """Let *sequence* be tried at *place*, unless it was, or will be."""
-    for key, footprint in place.asleep.items():
-        if _comes_first(key, footprint, sequence) is not None:
-            return
-    tree, rest = place.tree, sequence
-    while True:
-        for branch in tree:
-            first = _comes_first(branch.key, branch.footprint, rest)
-            if first is not None:
-                rest = rest[:first] + rest[first + 1 :]
-                if not branch.below:
-                    return  # a leaf: what follows it is tried anyway
-                tree = branch.below
                 break
-        else:
-            for wanted in rest:
-                branch = Branch(wanted.key, wanted.footprint, [])
-                tree.append(branch)
-                tree = branch.below
-            return
+            path.pop()
+        kept = max(0, len(path) - 1)
+        self._past.cut(kept)
+        self._open = [(first, at) for first, at in self._open if at < kept]
 
+    def _plan_races(self, run: Run, new: int) -> None:
+        """Plan the other order of each race that was not, or not for good, before."""
+        past, trace = self._past, run.trace
+        races, self._open = self._open, []
+        for at in range(new, len(trace)):
+            if not trace[at].barrier:
+                late = past.late(trace[at], at)
+                races += [(first, at) for first in bits(past.races(late))]
+        for first, at in races:
+            if not self._plan(first, past.late(trace[at], at), trace):
+                self._open.append((first, at))
+        for ghost in run.ghosts:
+            late = past.late(ghost.event, ghost.until + 1, ghost=True)
+            for first in bits(past.races(late)):
+                self._plan(first, late, trace)
 
-def _comes_first(key: Key, footprint: Footprint, sequence: Sequel) -> int | None:
-    """Return where an event is that can be the first of *sequence*.
+    def _plan(self, first: int, late: Late, trace: Sequence[Event]) -> bool:
+        """Plan at the step *first* that *late* comes before it, unless that is tried.
 
-    Beyond its end if it is not in there, and depends on nothing of it; None if it
-    cannot be the first.
-    """
-    for place, wanted in enumerate(sequence):
-        if wanted.key == key:
-            before = sequence[:place]
-            held_up = any(
-                one.at == wanted.sent or dependent(one.footprint, wanted.footprint)
-                for one in before
-            )
-            return None if held_up else place
-    if any(dependent(one.footprint, footprint) for one in sequence):
-        return None
-    return len(sequence)
-
-
-# --- Races --------------------------------------------------------------------
-
-
-def races(run: Run) -> list[tuple[int, Sequel]]:
-    """Return each race of a run: where it begins, and what is to be tried there."""
-    return _Races(run).find()
-
-
-class _Races:
-    """The order of a run: who was caused by whom, and who came before whom.
-
-    Sets of steps are the bits of an int.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._trace = run.trace
-        self._before: list[int] = []  # what came before each step
-        self._users: dict[Touched, list[int]] = {}  # who touched what
-        self._found: list[tuple[int, Sequel]] = []
-
-    def find(self) -> list[tuple[int, Sequel]]:
-        """Look at each step, and at what could have been one."""
-        latest: dict[Key, int] = {}
-        last: dict[Touched, int] = {}  # who wrote last
-        readers: dict[Touched, int] = {}  # who has read since
-        for at, event in enumerate(self._trace):
-            cause = self._cause(event, at, latest.get(event.key))
-            before = cause
-            for touched, writes in event.footprint.items():
-                if touched in last:
-                    before |= self._upto(last[touched])
-                if writes:
-                    before |= readers.get(touched, 0)
-            self._before.append(before)
-            if not event.barrier:
-                self._look(event, at, cause)
-            for touched, writes in event.footprint.items():
-                if writes:
-                    last[touched], readers[touched] = at, 0
-                else:
-                    readers[touched] = readers.get(touched, 0) | self._upto(at)
-                self._users.setdefault(touched, []).append(at)
-            latest[event.key] = at
-        self._look_at_ghosts()
-        return self._found
-
-    def _upto(self, at: int) -> int:
-        return self._before[at] | 1 << at
-
-    def _cause(self, event: Event, at: int, latest: int | None) -> int:
-        """Return what an event could not have come before."""
-        if event.barrier:
-            return (1 << at) - 1
-        cause = self._upto(event.sent) if event.sent >= 0 else 0
-        return cause if latest is None else cause | self._upto(latest)
-
-    def _look_at_ghosts(self) -> None:
-        users = self._users
-        for ghost in self._run.ghosts:
-            event, end = ghost.event, ghost.until + 1
-            same = [at for at in range(end) if self._trace[at].key == event.key]
-            cause = self._cause(event, end, same[-1] if same else None)
-            self._users = {
-                touched: [at for at in users.get(touched, ()) if at < end]
-                for touched in event.footprint
-            }
-            self._look(event, end, cause)
-        self._users = users
-
-    def _look(self, event: Event, at: int, cause: int) -> None:
-        """Look for steps with which *event*, which is or would be at *at*, races."""
-        for touched, writes in event.footprint.items():
-            for other in reversed(self._users.get(touched, ())):
-                step = self._trace[other]
-                wrote = step.footprint[touched]
-                if not (writes or wrote):
-                    continue
-                if cause >> other & 1:
-                    if wrote:
-                        break  # and all before it are causes, too
-                    continue
-                if _is_locked(event, step):
-                    continue
-                if not self._is_between(other, at, event, cause):
-                    self._found.append((other, self._sequel(other, at, event)))
-                if wrote:
+        Returns:
+            Whether that is settled, whatever comes later than the two in other runs.
+        """
+        place = self._path[first]
+        rest = _Rest(self._past, self._past.without(first, late), late)
+        for key, footprint in place.asleep.items():
+            if rest.can_begin_with(key, footprint):
+                return rest.has_early(key)
+        # The first branch is the step itself, which shall come later.
+        branches = place.tree[1:]
+        settled = True
+        tree = place.tree
+        while True:
+            taken = None
+            for branch in branches:
+                if rest.can_begin_with(branch.key, branch.footprint):
+                    taken = branch
                     break
-
-    def _is_between(self, first: int, at: int, event: Event, cause: int) -> bool:
-        """Whether what came after *first* made *event* come later still."""
-        for middle in range(first + 1, at):
-            if not self._before[middle] >> first & 1:
-                continue
-            step = self._trace[middle]
-            if cause >> middle & 1:
-                return True
-            if _is_locked(event, step):
-                continue
-            if dependent(step.footprint, event.footprint):
-                return True
-        return False
-
-    def _sequel(self, first: int, at: int, event: Event) -> Sequel:
-        """Return what does not need *first*, and then *event*."""
-        sequel = [
-            Wanted(step.key, step.footprint, middle, step.sent)
-            for middle, step in enumerate(self._trace[first + 1 : at], first + 1)
-            if not self._before[middle] >> first & 1
-        ]
-        return [*sequel, Wanted(event.key, event.footprint, at, event.sent)]
+            if taken is None:
+                for event in rest.in_order(trace):
+                    tree.append(Branch(event.key, event.footprint))
+                    tree = tree[-1].below
+                return settled
+            if tree is place.tree:
+                settled = rest.has_early(taken.key)
+            if not taken.below:
+                return settled  # a leaf: what follows it is tried anyway
+            rest.remove(taken.key)
+            branches = tree = taken.below
 
 
-def _is_locked(event: Event, step: Event) -> bool:
-    """Whether *event* waited for the end of the turn in whose midst *step* was."""
-    return event.kind == "message" and event.dst in step.busy
+class _Rest:
+    """Steps that do not need another one, and what raced with that: in any order."""
+
+    def __init__(self, past: Past, steps: Steps, late: Late) -> None:
+        self._past = past
+        self._steps = steps
+        self._late: Late | None = late
+        self._early: Steps = steps & ((1 << late.at) - 1)
+
+    def can_begin_with(self, key: Key, footprint: Footprint) -> bool:
+        """Whether an event can come first, or at any time since it touches nothing."""
+        late, steps = self._late, self._steps
+        at = self._past.first(key, steps)
+        if at is not None:
+            return not self._past.before[at] & steps
+        if late is not None and late.event.key == key:
+            return not late.needs & steps
+        if self._past.clashes(footprint) & steps:
+            return False
+        return late is None or not dependent(footprint, late.event.footprint)
+
+    def has_early(self, key: Key) -> bool:
+        """Whether an event is the late one, or came before it."""
+        late = self._late
+        assert late is not None
+        at = self._past.first(key, self._early)
+        return at is not None or late.event.key == key
+
+    def remove(self, key: Key) -> None:
+        """Take out an event, if it is there."""
+        at = self._past.first(key, self._steps)
+        if at is not None:
+            self._steps &= ~(1 << at)
+        elif self._late is not None and self._late.event.key == key:
+            self._late = None
+
+    def in_order(self, trace: Sequence[Event]) -> Iterator[Event]:
+        """Return the events, the late one behind those that came before it."""
+        for at in bits(self._steps & self._early):
+            yield trace[at]
+        if self._late is not None:
+            yield self._late.event
+        for at in bits(self._steps & ~self._early):
+            yield trace[at]

@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from hashlib import blake2b
 
 import attrs
 
@@ -21,9 +22,6 @@ from ._events import Blocked, Event, Footprint, Key, Run, Touched, dependent
 Asleep = dict[Key, Footprint]
 """What need not be taken next: it was, here, and all that follows was tried."""
 
-Name = tuple[Key, int]
-"""An event of a run: its key, and the how manieth of that key it was."""
-
 
 class NotRepeatable(ActorError):
     """The same schedule did not give the same run: something is not controlled."""
@@ -32,43 +30,80 @@ class NotRepeatable(ActorError):
 def canonical(trace: Sequence[Event]) -> Hashable:
     """Return what a run has in common with those that differ in independent steps.
 
-    (Its Mazurkiewicz trace: for each resource the order of those who wrote it, and
-    between which of them somebody has read.)
+    (A digest of its Mazurkiewicz trace: for each resource the order of those who wrote
+    it, and between which of them somebody has read. An event is called by its key, and
+    by the how manieth of that key it was.)
     """
     counts: dict[Key, int] = {}
-    lines: dict[Touched, list[tuple[bool, list[Name]]]] = {}
+    lines: dict[Touched, list[tuple[bool, list[str]]]] = {}
     for event in trace:
         counts[event.key] = count = counts.get(event.key, 0) + 1
+        name = f"{count} {event.key}"
         for touched, writes in event.footprint.items():
             line = lines.setdefault(touched, [])
             if writes or not line or line[-1][0]:
-                line.append((writes, []))
-            line[-1][1].append((event.key, count))
-    return tuple(
-        (touched, tuple((writes, tuple(sorted(names))) for writes, names in line))
-        for touched, line in sorted(lines.items())
-    )
+                line.append((writes, [name]))
+            else:
+                line[-1][1].append(name)
+    # Who touched nothing is in no line.
+    text = [
+        sorted(counts.items()),
+        [
+            (touched, [(writes, sorted(names)) for writes, names in line])
+            for touched, line in sorted(lines.items())
+        ],
+    ]
+    return blake2b(repr(text).encode(), digest_size=16).digest()
 
 
-def place_of(wanted: Key, trace: Sequence[Event], enabled: Sequence[Event]) -> int:
-    """Return the place of an event that was possible here before.
-
-    Raises:
-        Blocked: It is the passing of time, which depends on what else has happened.
-        NotRepeatable: It is not possible any more.
-    """
+def find(wanted: Key, enabled: Sequence[Event]) -> int | None:
+    """Return the place of an event among those that are possible."""
     for place, event in enumerate(enabled):
         if event.key == wanted:
             return place
-    if wanted == ("tick",):
-        raise Blocked
+    return None
+
+
+def place_of(wanted: Key, trace: Sequence[Event], enabled: Sequence[Event]) -> int:
+    """Return the place of an event that must be possible here.
+
+    Raises:
+        NotRepeatable: It is not.
+    """
+    place = find(wanted, enabled)
+    if place is None:
+        raise not_repeatable(wanted, trace, enabled)
+    return place
+
+
+def not_repeatable(
+    wanted: Key, trace: Sequence[Event], enabled: Sequence[Event]
+) -> NotRepeatable:
+    """Return an error that says what had to be possible, and what is."""
     possible = ", ".join(" ".join(event.key) for event in enabled)
-    raise NotRepeatable(
+    return NotRepeatable(
         f"the same schedule gave another run: step {len(trace)} was {' '.join(wanted)},"
         f" and now there are only {possible}. Something is not controlled: random"
         " numbers that are not the system's, an order of a set, id(), real time, a"
         " thread."
     )
+
+
+def check_length(run: Run, length: int) -> None:
+    """Check that a run had at least the steps that were run before.
+
+    Raises:
+        NotRepeatable: It is shorter.
+    """
+    if isinstance(run.error, NotRepeatable):
+        raise run.error
+    if len(run.trace) < length:
+        raise NotRepeatable(
+            f"the same schedule gave another run: it ended after {len(run.trace)} steps"
+            f" and not, as before, after {length} or more. Something is not"
+            " controlled: state that outlives the test, random numbers that are not"
+            " the system's, real time."
+        )
 
 
 def still_asleep(asleep: Asleep, done: Footprint) -> Asleep:
@@ -101,7 +136,12 @@ class Depth:
         self._path: list[_Place] = []
 
     def choose(self, trace: Sequence[Event], enabled: Sequence[Event]) -> int:
-        """Return the place of the first that was not tried here."""
+        """Return the place of the first that was not tried here.
+
+        Raises:
+            Blocked: All that is possible was tried, in another order.
+            NotRepeatable: What was possible here before is not any more.
+        """
         if len(trace) == len(self._path):
             asleep: Asleep = {}
             if trace and self._sleep:
@@ -117,14 +157,18 @@ class Depth:
         return place_of(self._path[len(trace)].now, trace, enabled)
 
     def learn(self, run: Run) -> bool:
-        """Go back to where something is left to try; False if there is nothing."""
-        footprints = [event.footprint for event in run.trace]
+        """Go back to where something is left to try; False if there is nothing.
+
+        Raises:
+            NotRepeatable: The run was not as it was before.
+        """
         path = self._path
+        check_length(run, len(path))
         while path and not path[-1].left:
             path.pop()
         if not path:
             return False
         place = path[-1]
-        place.asleep = {**place.asleep, place.now: footprints[len(path) - 1]}
+        place.asleep[place.now] = run.trace[len(path) - 1].footprint
         place.now = place.left.pop(0)
         return True
