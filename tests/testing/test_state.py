@@ -18,7 +18,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -350,7 +350,7 @@ data = st.recursive(
 
 def canonical(thing: Any) -> object:
     """The same, written plainly, for what the strategy above makes."""
-    kind: type[Any] = type(thing)
+    kind = cast("Any", type(thing))
     if kind in {list, tuple}:
         return (kind.__name__, [canonical(one) for one in thing])
     if kind is dict:

@@ -236,15 +236,23 @@ def linearizable(
             world: Recording = args[0] if args else kwargs[first]
             world._recorders.append(history)
             await test(*args, **kwargs)
-            if not history.size:
-                raise AssertionError(
-                    "linearizable() has seen no request. It checks what clients of"
-                    " this world ask with ref.ask()."
-                )
-            misfit = check_history(history.operations, model, key)
-            if misfit is not None:
-                raise AssertionError(str(misfit))
+            _judge(history, model, key)
 
         return checked
 
     return decorate
+
+
+def _judge(
+    history: History,
+    model: Callable[[], Model],
+    key: Callable[[Any], Hashable] | None,
+) -> None:
+    if not history.size:
+        raise AssertionError(
+            "linearizable() has seen no request. It checks what the clients of the"
+            " test's world ask with ref.ask()."
+        )
+    misfit = check_history(history.operations, model, key)
+    if misfit is not None:
+        raise AssertionError(str(misfit))
