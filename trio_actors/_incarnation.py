@@ -299,8 +299,7 @@ class Incarnation(Life):
             self.abandon_asked()
         if self._injected is not None or self.halt not in (Halt.NONE, Halt.DRAIN):
             return True
-        drained = self.halt is Halt.DRAIN and not self.box.count
-        return drained and self.under is None
+        return self.halt is Halt.DRAIN and not self.box.count and self.under is None
 
     def ends_receiving(self) -> bool:
         """Whether a function's ``async for`` ends here."""

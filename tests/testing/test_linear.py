@@ -13,7 +13,6 @@ from hypothesis import given, settings, strategies as st
 from trio_actors import (
     Actor,
     ActorFailed,
-    ActorRef,
     ActorStopped,
     Exit,
     MailboxFull,
@@ -22,7 +21,7 @@ from trio_actors import (
     handler,
 )
 from trio_actors.testing import World, _linear, _orders
-from trio_actors.testing._linear import History, Recorder, check_history, linearizable
+from trio_actors.testing._linear import History, check_history, linearizable
 from trio_actors.testing._misfit import explain
 from trio_actors.testing._orders import (
     Machine,
@@ -571,95 +570,65 @@ class Replicated(Actor[Write | Read]):
         return self.copies[self.stale]
 
 
-@pytest.fixture
-def recorders(world: World) -> list[Recorder]:
-    """The ones that the world tells."""
-    found: list[Recorder] = []
-    vars(world)["_recorders"] = found
-    return found
-
-
-async def ask(world: Any, client: str, ref: ActorRef[Any], request: Any) -> Any:
-    """Ask, and tell the recorders."""
-    numbers = [one.begin(client, request) for one in world._recorders]
-    answer = await ref.ask(request)
-    for one, number in zip(world._recorders, numbers, strict=True):
-        one.end(number, answer)
-    return answer
-
-
 async def write_and_read(world: World, *, stale: bool) -> None:
     ref = await world.spawn(lambda: Replicated(stale=stale))
     for value in (1, 2):
-        await ask(world, "writer", ref, Write(value))
-    await ask(world, "reader", ref, Read())
+        await ref.ask(Write(value))
+    await ref.ask(Read())
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @linearizable(Register)
 async def test_a_test_that_fits_passes_beside_fixtures_and_parameters(
-    world: Any, count: int, recorders: list[Recorder], tmp_path: Path
+    world: World, count: int, tmp_path: Path
 ) -> None:
     """functools.wraps keeps the signature that pytest reads."""
     assert tmp_path.is_dir()
-    assert len(recorders) == 1
     for _ in range(count):
         await write_and_read(world, stale=False)
-        await ask(
-            world, "a", await world.spawn(lambda: Replicated(stale=False)), Write(0)
-        )
+        await (await world.spawn(lambda: Replicated(stale=False))).ask(Write(0))
 
 
-async def test_a_test_that_does_not_fit_fails(
-    world: World, recorders: list[Recorder]
-) -> None:
+async def test_a_test_that_does_not_fit_fails(world: World) -> None:
     @linearizable(Register, key=lambda request: request.key)
-    async def scenario(world: Any) -> None:
+    async def scenario(world: World) -> None:
         await write_and_read(world, stale=True)
 
     with pytest.raises(
         AssertionError, match=r"(?s)2 of 3 .*Read.* -> 1   the model: 2"
     ):
         await scenario(world)
-    assert len(recorders) == 1
 
 
-async def test_two_models_of_one_test_are_both_asked(
-    world: World, recorders: list[Recorder]
-) -> None:
+async def test_two_models_of_one_test_are_both_asked(world: World) -> None:
     @linearizable(Register)
     @linearizable(Account)
-    async def scenario(world: Any) -> None:
+    async def scenario(world: World) -> None:
         await write_and_read(world, stale=False)
 
     with pytest.raises(AssertionError, match="the model: 1"):
         await scenario(world)
-    assert len(recorders) == 2
 
 
-async def test_a_test_that_fails_by_itself_says_why_itself(
-    world: World, recorders: list[Recorder]
-) -> None:
+async def test_a_test_that_fails_by_itself_says_why_itself(world: World) -> None:
     @linearizable(Register)
-    async def scenario(world: Any) -> None:
+    async def scenario(world: World) -> None:
         await write_and_read(world, stale=True)
         raise KeyError("its own")
 
     with pytest.raises(KeyError, match="its own"):
         await scenario(world)
-    assert len(recorders) == 1
 
 
 async def test_a_test_that_asks_nothing_is_not_called_linearizable(
-    world: World, recorders: list[Recorder]
+    world: World,
 ) -> None:
     @linearizable(Register)
-    async def scenario(world: Any) -> None:
+    async def scenario(world: World) -> None:
         await world.settled()
 
     with pytest.raises(AssertionError, match="has seen no request"):
         await scenario(world)
-    assert len(recorders) == 1
 
 
 def test_an_instance_is_no_model() -> None:

@@ -10,6 +10,7 @@ from ._explore import (
     explore as explore,
 )
 from ._faults import Faults as Faults
+from ._linear import linearizable as linearizable
 from ._probe import Probe as Probe
 from ._run import run as run
 from ._steps import at_every_step as at_every_step
@@ -24,5 +25,6 @@ __all__ = [
     "at_every_step",
     "check",
     "explore",
+    "linearizable",
     "run",
 ]

@@ -24,7 +24,7 @@ from .._policy import Supervision
 from ._changes import difference
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
-from ._footprints import CLOCK, WHO, Rules
+from ._footprints import CLOCK, Rules
 from ._held import Held
 from ._pilot import Pilot
 from ._run import enter, run_on_world_clock, world_clock
@@ -42,6 +42,8 @@ STEPS = 100_000
 class ControlledWorld(World):
     """A world in which each event is chosen by a search."""
 
+    _is_controlled = True
+
     def __init__(self, pilot: Pilot, supervision: Supervision) -> None:
         super().__init__(pilot, supervision)
         self._pilot = pilot
@@ -50,23 +52,16 @@ class ControlledWorld(World):
         self._scope = trio.CancelScope()  # of the program
         pilot.failed = self._failed
 
-    def _hold_client(self) -> Callable[[], Awaitable[None]]:
-        who = self._pilot.who()
-        parent = "" if who == "test" else f"{who}."
-        name = f"{parent}client-{self._pilot.count(f'clients of {who}')}"
+    async def _begin(self, name: str) -> None:
+        """Wait until it is chosen that a client begins."""
+        task = current_task()
+        held = self._pilot.begin(name, lambda: reschedule(task))
 
-        async def begin() -> None:
-            WHO.set(name)
-            task = current_task()
-            held = self._pilot.begin(name, lambda: reschedule(task))
+        def abort(_: object) -> Abort:
+            self._pilot.miss(held)
+            return Abort.SUCCEEDED
 
-            def abort(_: object) -> Abort:
-                self._pilot.miss(held)
-                return Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
-
-        return begin
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
     # --- At rest ---
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import attrs
@@ -23,7 +22,7 @@ from .._waits import CURRENT
 from ._clock import WorldClock
 from ._events import Event, Ghost, Run
 from ._faults import NO_FAULTS, Faults
-from ._world import WorldRuntime
+from ._world import WHO, WorldRuntime
 
 if TYPE_CHECKING:
     import trio
@@ -33,10 +32,6 @@ CLOCK = ("clock", "")
 RACES = 5
 """How often in a run time may pass before what else could happen: what repeats could go
 on for ever."""
-
-
-WHO: ContextVar[str] = ContextVar("trio_actors_who", default="test")
-"""Whose task it is, where it is no actor's."""
 
 
 @attrs.frozen(kw_only=True)

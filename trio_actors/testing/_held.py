@@ -20,8 +20,9 @@ from .._bursts import NOTHING
 from .._errors import show
 from .._mailbox import Door, Mailbox, Owner
 from .._messages import Carried, DeadReason, Signal
-from .._pending import Call, message_of
+from .._pending import message_of
 from ._events import Event
+from ._world import WorldCall
 
 if TYPE_CHECKING:
     from .._cell import Cell
@@ -171,7 +172,7 @@ class HeldBox(Box):
         return info is not None and info.reads_only and not info.is_async
 
 
-class HeldCall(Call[R_co]):
+class HeldCall(WorldCall[R_co]):
     """A request whose answer arrives when it is chosen."""
 
     __slots__ = ("asked_by",)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, Never, TypeVar, TypeVarTuple
 
 import outcome
@@ -23,15 +24,22 @@ from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
 from .._cell import Cell
 from .._family import walk
 from .._messages import DeadLetter, DeadReason
+from .._pending import Call
 from .._policy import Supervision
 from .._ref import ActorRef
 from .._runtime import Alarm, Runtime
 from .._system import ActorSystem
+from .._waits import CURRENT
 from ._clock import WorldClock
+from ._linear import Recorder
 
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+
+WHO: ContextVar[str] = ContextVar("trio_actors_who", default="test")
+"""Whose task it is, where it is no actor's."""
 
 PATIENCE = 3600.0
 """Virtual seconds in which a message must come that is waited for: timers that repeat
@@ -44,8 +52,32 @@ def crash(cell: Cell, error: Exception | None = None) -> None:
     cell.rouse()  # also in the middle of a batch
 
 
+class WorldCall(Call[R_co]):
+    """A request; what a client asks, and what it gets, is told to those who record."""
+
+    __slots__ = ("_records",)
+
+    def __init__(self, message: Any, target: Cell, asker: Cell | None) -> None:
+        super().__init__(message, target, asker)
+        world: Any = target.system
+        who = WHO.get()
+        self._records = [
+            (one, one.begin(who, message)) for one in world._recorders if asker is None
+        ]
+
+    def answer(self, value: Any, error: BaseException | None = None) -> None:
+        """Give the answer, or an error."""
+        in_time = self.open
+        super().answer(value, error)
+        if in_time:
+            for recorder, number in self._records:
+                recorder.end(number, value, error)
+
+
 class WorldRuntime(Runtime):
     """The seam in a test: timers are moved by the clock, and batches have no budget."""
+
+    call_type = WorldCall
 
     def __init__(self, seed: int, clock: WorldClock) -> None:
         super().__init__(seed)
@@ -68,12 +100,16 @@ class World(ActorSystem):
     The fixture ``world`` delivers in the order of sending.
     """
 
+    _is_controlled = False
+
     def __init__(self, runtime: WorldRuntime, supervision: Supervision) -> None:
         super().__init__("world", supervision, 5.0, runtime)
         self._clock = runtime.clock
         self._timers = runtime
         self._nursery: trio.Nursery | None = None
         self._clients: dict[trio.CancelScope, Task | None] = {}
+        self._named: dict[str, int] = {}  # how many clients who has begun
+        self._recorders: list[Recorder] = []
         self._untaken: list[DeadLetter] = []
         self._settlers: dict[Task, None] = {}  # wait until nothing can happen
         self._listeners: dict[Task, tuple[str, float]] = {}  # wait for a message
@@ -92,23 +128,30 @@ class World(ActorSystem):
         assert self._nursery is not None
         scope = trio.CancelScope()
         self._clients[scope] = None  # at once: settled() in this very step waits for it
-        begin = self._hold_client()
+        name = self._name_client()
 
         async def run() -> None:
             self._clients[scope] = current_task()
+            WHO.set(name)
             try:
                 with scope:
-                    if begin is not None:
-                        await begin()
+                    if self._is_controlled:
+                        await self._begin(name)
                     await fn(*args)
             finally:
                 del self._clients[scope]
 
-        self._nursery.start_soon(run, name=f"client {len(self._clients)}")
+        self._nursery.start_soon(run, name=name)
 
-    def _hold_client(self) -> Callable[[], Awaitable[None]] | None:
-        """Return what a client waits for before it begins."""
-        return None
+    def _name_client(self) -> str:
+        # Its own count and that of who begins it: no schedule changes it.
+        cell = CURRENT.get()
+        who = WHO.get() if cell is None else cell.path
+        self._named[who] = number = self._named.get(who, 0) + 1
+        return f"client-{number}" if who == "test" else f"{who}.client-{number}"
+
+    async def _begin(self, name: str) -> None:
+        """Wait until a client may begin; here at once."""
 
     async def settled(self) -> None:
         """Wait until nothing is queued or handled and all clients have ended.
