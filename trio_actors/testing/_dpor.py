@@ -16,13 +16,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import attrs
 
-from ._events import Blocked, Event, Footprint, Key, Run, dependent
-from ._past import Late, Past, Steps, bits
+from ._events import Blocked, Event, Footprint, Key, Run
+from ._past import Late, Past, Rest, bits
 from ._search import (
     Asleep,
     check_length,
@@ -39,7 +39,13 @@ class Branch:
 
     key: Key
     footprint: Footprint
+    is_sure: bool = True
+    """Whether it will touch that: it did where nothing that matters was different."""
     below: Tree = attrs.field(factory=list["Branch"])
+    waiting: dict[tuple[Key, ...], Rest] = attrs.field(
+        factory=dict[tuple[Key, ...], Rest]
+    )
+    """What is planned afterwards, unless what this has touched shows that it need not."""
 
 
 Tree: TypeAlias = list[Branch]
@@ -99,7 +105,23 @@ class Optimal:
         taken = before.tree[0]
         if taken.below and taken.footprint != done:
             self._surprised = True
-        return _Place(taken.below, still_asleep(before.asleep, done))
+        asleep = still_asleep(before.asleep, done)
+        if not taken.below:
+            self._wake(asleep)
+            asleep = {}
+        return _Place(taken.below, asleep)
+
+    def _wake(self, asleep: Asleep) -> None:
+        """Let sleep no longer what a plan should have woken, and has not at its end.
+
+        A step has touched less than where the plan was made. What sleeps on would hide
+        what other plans, for which this one was found to be enough, had asked for.
+        """
+        for key in asleep:
+            at = len(self._path) - 1
+            while at and key in self._path[at - 1].asleep:
+                del self._path[at].asleep[key]
+                at -= 1
 
     def _try(
         self, place: _Place, trace: Sequence[Event], enabled: Sequence[Event]
@@ -113,8 +135,15 @@ class Optimal:
                 return found
             if found is None and wanted != ("tick",) and not self._surprised:
                 raise not_repeatable(wanted, trace, enabled)
-            tree.pop(0)
+            self._leave(place)
         return None
+
+    def _leave(self, place: _Place) -> Branch:
+        """Take out the first branch, and plan what has waited for it."""
+        branch = place.tree.pop(0)
+        for rest in branch.waiting.values():
+            plan(place, rest)
+        return branch
 
     # --- Between two runs ---
 
@@ -142,8 +171,9 @@ class Optimal:
         while path:
             place = path[-1]
             if place.tree:
-                done = place.tree.pop(0)
+                done = place.tree[0]
                 place.asleep[done.key] = done.footprint
+                self._leave(place)
             if place.tree:
                 break
             path.pop()
@@ -160,88 +190,50 @@ class Optimal:
                 late = past.late(trace[at], at)
                 races += [(first, at) for first in bits(past.races(late))]
         for first, at in races:
-            if not self._plan(first, past.late(trace[at], at), trace):
+            if not self._plan(first, past.late(trace[at], at)):
                 self._open.append((first, at))
         for ghost in run.ghosts:
-            late = past.late(ghost.event, ghost.until + 1, ghost=True)
+            late = past.ghost(ghost.event, ghost.until)
             for first in bits(past.races(late)):
-                self._plan(first, late, trace)
+                self._plan(first, late)
 
-    def _plan(self, first: int, late: Late, trace: Sequence[Event]) -> bool:
-        """Plan at the step *first* that *late* comes before it, unless that is tried.
-
-        Returns:
-            Whether that is settled, whatever comes later than the two in other runs.
-        """
-        place = self._path[first]
-        rest = _Rest(self._past, self._past.without(first, late), late)
-        for key, footprint in place.asleep.items():
-            if rest.can_begin_with(key, footprint):
-                return rest.has_early(key)
+    def _plan(self, first: int, late: Late) -> bool:
+        rest = Rest(self._past, self._past.without(first, late), late)
         # The first branch is the step itself, which shall come later.
-        branches = place.tree[1:]
-        settled = True
-        tree = place.tree
-        while True:
-            taken = None
-            for branch in branches:
-                if rest.can_begin_with(branch.key, branch.footprint):
-                    taken = branch
-                    break
-            if taken is None:
-                for event in rest.in_order(trace):
-                    tree.append(Branch(event.key, event.footprint))
-                    tree = tree[-1].below
-                return settled
-            if tree is place.tree:
-                settled = rest.has_early(taken.key)
-            if not taken.below:
-                return settled  # a leaf: what follows it is tried anyway
-            rest.remove(taken.key)
-            branches = tree = taken.below
+        return plan(self._path[first], rest, tried=1)
 
 
-class _Rest:
-    """Steps that do not need another one, and what raced with that: in any order."""
+def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
+    """Plan a sequence, unless what was or will be tried is the same in another order.
 
-    def __init__(self, past: Past, steps: Steps, late: Late) -> None:
-        self._past = past
-        self._steps = steps
-        self._late: Late | None = late
-        self._early: Steps = steps & ((1 << late.at) - 1)
+    Args:
+        place: Where.
+        rest: The sequence.
+        tried: How many branches there are no plans any more.
 
-    def can_begin_with(self, key: Key, footprint: Footprint) -> bool:
-        """Whether an event can come first, or at any time since it touches nothing."""
-        late, steps = self._late, self._steps
-        at = self._past.first(key, steps)
-        if at is not None:
-            return not self._past.before[at] & steps
-        if late is not None and late.event.key == key:
-            return not late.needs & steps
-        if self._past.clashes(footprint) & steps:
-            return False
-        return late is None or not dependent(footprint, late.event.footprint)
-
-    def has_early(self, key: Key) -> bool:
-        """Whether an event is the late one, or came before it."""
-        late = self._late
-        assert late is not None
-        at = self._past.first(key, self._early)
-        return at is not None or late.event.key == key
-
-    def remove(self, key: Key) -> None:
-        """Take out an event, if it is there."""
-        at = self._past.first(key, self._steps)
-        if at is not None:
-            self._steps &= ~(1 << at)
-        elif self._late is not None and self._late.event.key == key:
-            self._late = None
-
-    def in_order(self, trace: Sequence[Event]) -> Iterator[Event]:
-        """Return the events, the late one behind those that came before it."""
-        for at in bits(self._steps & self._early):
-            yield trace[at]
-        if self._late is not None:
-            yield self._late.event
-        for at in bits(self._steps & ~self._early):
-            yield trace[at]
+    Returns:
+        Whether that is settled, whatever comes later in other runs.
+    """
+    for key, footprint in place.asleep.items():
+        if rest.can_begin_with(key, footprint):
+            return rest.has_early(key)
+    tree, branches = place.tree, place.tree[tried:]
+    settled = None
+    while True:
+        for branch in branches:
+            if not branch.is_sure and rest.is_open(branch.key):
+                branch.waiting.setdefault(rest.keys(), rest.copy())
+                return False
+            if rest.can_begin_with(branch.key, branch.footprint):
+                break
+        else:
+            for key, footprint, is_sure in rest.in_order():
+                tree.append(Branch(key, footprint, is_sure))
+                tree = tree[-1].below
+            return settled is not False
+        if settled is None:
+            settled = rest.has_early(branch.key)
+        if not branch.below:
+            return settled  # a leaf: what follows it is tried anyway
+        rest.remove(branch.key)
+        tree = branches = branch.below

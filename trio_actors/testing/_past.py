@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from ._events import Event, Footprint, Key, Touched
+from ._events import Event, Footprint, Key, Touched, dependent
 
 Steps: TypeAlias = int
 """A set of steps: the bit n is set if step n is in it."""
@@ -42,15 +42,16 @@ def _keep(table: dict[Name, Steps], length: int) -> None:
 class Late:
     """An event that could have come earlier than it did."""
 
-    event: Event
+    key: Key
+    footprint: Footprint
+    receiver: str
+    """Whose next message it is; empty if it is none."""
     at: int
     """Where it was in the trace, or would have been."""
     causes: Steps
-    needs: Steps
-    """What it cannot be put before: causes, and what touches the same."""
     gone: Steps = 0
     """Of what did not happen: what made that impossible, and what came of it."""
-    ghost: bool = False
+    is_ghost: bool = False
 
 
 class Past:
@@ -58,6 +59,7 @@ class Past:
 
     def __init__(self) -> None:
         self.before: list[Steps] = []
+        self.steps: list[tuple[Key, Footprint]] = []
         self._causes: list[Steps] = []
         self._touched: dict[Touched, Steps] = {}
         self._written: dict[Touched, Steps] = {}
@@ -68,9 +70,17 @@ class Past:
     def __len__(self) -> int:
         return len(self.before)
 
+    def copy(self) -> Past:
+        """Return one that does not change with later runs."""
+        copy = Past()
+        copy.before, copy.steps = self.before[:], self.steps[:]
+        copy._touched, copy._written = self._touched.copy(), self._written.copy()
+        copy._of_key = self._of_key.copy()
+        return copy
+
     def cut(self, length: int) -> None:
         """Forget all but the first steps."""
-        del self.before[length:], self._causes[length:]
+        del self.before[length:], self.steps[length:], self._causes[length:]
         self._after.clear()
         for table in (self._touched, self._written):
             _keep(table, length)
@@ -89,6 +99,7 @@ class Past:
             rest &= ~before
         self._causes.append(causes)
         self.before.append(before)
+        self.steps.append((event.key, event.footprint))
         bit = 1 << at
         for touched, writes in event.footprint.items():
             self._touched[touched] = self._touched.get(touched, 0) | bit
@@ -135,41 +146,43 @@ class Past:
             self._after[at] = found
         return found
 
-    def late(self, event: Event, at: int, *, ghost: bool = False) -> Late:
-        """Return an event whose races are asked for."""
-        if not ghost:
-            causes = self._causes[at]
-            return Late(event, at, causes, causes | self.clashes(event.footprint))
-        causes = self._causes_of(event, at)
-        clashes = self.clashes(event.footprint)
-        until = max(0, at - 1)
+    def late(self, event: Event, at: int) -> Late:
+        """Return a step whose races are asked for."""
+        key, footprint = event.key, event.footprint
+        return Late(key, footprint, _receiver(event), at, self._causes[at])
+
+    def ghost(self, event: Event, until: int) -> Late:
+        """Return what could have happened until after a step."""
+        at, footprint = until + 1, event.footprint
         gone = 0
-        for step in bits(clashes >> until << until):
+        for step in bits(self.clashes(footprint) >> until << until):
             gone |= self.after(step)
-        return Late(event, at, causes, causes | clashes, gone, ghost=True)
+        causes = self._causes_of(event, at)
+        return Late(
+            event.key, footprint, _receiver(event), at, causes, gone, is_ghost=True
+        )
 
     def without(self, first: int, late: Late) -> Steps:
         """Return what came after *first* and needs neither that nor *late*."""
         steps = (1 << len(self.before)) - (2 << first)
         steps &= ~self.after(first) & ~late.gone
-        return steps if late.ghost else steps & ~(1 << late.at)
+        return steps if late.is_ghost else steps & ~(1 << late.at)
 
     # --- Races ---
 
     def races(self, late: Late) -> Steps:
         """Return the steps before which an event could have been, and was not."""
-        event = late.event
         earlier = (1 << late.at) - 1
-        locked = self._busy.get(event.dst, 0) if event.kind == "message" else 0
-        turn = ("turn", event.dst)
+        locked = self._busy.get(late.receiver, 0)
+        turn = ("turn", late.receiver)
         begun = found = 0
-        for touched, writes in event.footprint.items():
+        for touched, writes in late.footprint.items():
             if touched == turn:
                 begun = self._latest(touched, earlier & ~locked, writes=writes)
             else:
                 found |= self._latest(touched, earlier, writes=writes)
         found &= ~late.causes
-        if event.kind == "message":
+        if late.receiver:
             for first in bits(found):
                 if self._is_locked(first, late):
                     found ^= 1 << first
@@ -191,9 +204,82 @@ class Past:
 
     def _is_locked(self, first: int, late: Late) -> bool:
         """Whether without *first* the receiver is still in the middle of a turn."""
-        dst = late.event.dst
         missing = self.after(first) | late.gone
-        missing &= self._touched.get(("turn", dst), 0) & ((1 << late.at) - 1)
+        missing &= self._touched.get(("turn", late.receiver), 0)
+        missing &= (1 << late.at) - 1
         if not missing:
-            return late.ghost
-        return bool(self._busy.get(dst, 0) & missing & -missing)
+            return late.is_ghost
+        return bool(self._busy.get(late.receiver, 0) & missing & -missing)
+
+
+def _receiver(event: Event) -> str:
+    return event.dst if event.kind == "message" else ""
+
+
+class Rest:
+    """Steps that do not need another one, and what raced with that: in any order."""
+
+    def __init__(self, past: Past, steps: Steps, late: Late) -> None:
+        self._past = past
+        self._steps = steps
+        self._late: Late | None = late
+        self._at = late.at
+
+    def copy(self) -> Rest:
+        """Return one that does not change with the past of later runs."""
+        copy = Rest.__new__(Rest)
+        copy._past, copy._steps = self._past.copy(), self._steps
+        copy._late, copy._at = self._late, self._at
+        return copy
+
+    def can_begin_with(self, key: Key, footprint: Footprint) -> bool:
+        """Whether an event can come first, or at any time since it touches nothing."""
+        late, steps = self._late, self._steps
+        at = self._past.first(key, steps)
+        if at is not None:
+            return not self._past.before[at] & steps
+        clashes = self._past.clashes(footprint) & steps
+        if late is None:
+            return not clashes
+        if late.key == key:
+            return not (clashes | late.causes & steps)
+        return not clashes and not dependent(footprint, late.footprint)
+
+    def is_open(self, key: Key) -> bool:
+        """Whether it depends on what an event touches if that can come first."""
+        if self._late is not None and self._late.key == key:
+            return bool(self._steps)
+        return self._past.first(key, self._steps) is None
+
+    def has_early(self, key: Key) -> bool:
+        """Whether an event is the late one, or came before it."""
+        early = self._steps & ((1 << self._at) - 1)
+        is_late = self._late is not None and self._late.key == key
+        return is_late or self._past.first(key, early) is not None
+
+    def remove(self, key: Key) -> None:
+        """Take out an event, if it is there."""
+        at = self._past.first(key, self._steps)
+        if at is not None:
+            self._steps &= ~(1 << at)
+        elif self._late is not None and self._late.key == key:
+            self._late = None
+
+    def in_order(self) -> Iterator[tuple[Key, Footprint, bool]]:
+        """Return the events, the late one behind those that came before it.
+
+        And whether what they touch is what they will touch: where the late one comes
+        earlier, it need not be.
+        """
+        steps = self._past.steps
+        early = (1 << self._at) - 1
+        for at in bits(self._steps & early):
+            yield *steps[at], True
+        if self._late is not None:
+            yield self._late.key, self._late.footprint, False
+        for at in bits(self._steps & ~early):
+            yield *steps[at], self._late is None
+
+    def keys(self) -> tuple[Key, ...]:
+        """Return the events' keys."""
+        return tuple(key for key, _, _ in self.in_order())
