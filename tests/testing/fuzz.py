@@ -42,6 +42,8 @@ class Seen:
     runs: int = 0
     blocked: int = 0
     complete: bool = False
+    doubts: tuple[str, ...] = ()
+    """Why not every order was tried: such programs prove nothing."""
 
     def note(self, run: Run) -> None:
         self.runs += 1
@@ -74,6 +76,7 @@ def search(
         seen.complete = not more
 
     run_lab(lab, every)
+    seen.doubts = tuple(lab.caveats)
     return seen
 
 
@@ -91,6 +94,7 @@ class Report:
     letters: str
     equal: int = 0
     cut: int = 0
+    """Programs with too many runs, or with orders that are never tried."""
     raw: int = 0
     """Runs of the search without any reduction."""
     classes: int = 0
@@ -142,11 +146,11 @@ def compare_one(program: Program, report: Report, limit: int) -> str:
     rules = rules_for(report.letters)
     raw = search(program, Depth(sleep=False), limit, rules)
     report.raw += raw.runs
-    if raw.split:
-        return "one class with two outcomes"
-    if not raw.complete:
+    if raw.doubts or not raw.complete:
         report.cut += 1
         return ""
+    if raw.split:
+        return "one class with two outcomes"
     asleep = search(program, Depth(sleep=True), 2 * limit, rules)
     if not asleep.complete or asleep.outcomes.keys() != raw.outcomes.keys():
         return "missed with sleep sets"
