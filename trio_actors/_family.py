@@ -297,8 +297,7 @@ async def settle(cells: Callable[[], Iterable[Cell]]) -> None:
     while waited:
         waited = False
         for cell in cells():
-            cell.runtime.touch("turn", cell.path, write=False)
-            if not cell.is_idle:
+            if not cell.is_found_idle():
                 waited = True
                 await cell.wait_idle()
 

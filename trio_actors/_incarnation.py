@@ -299,13 +299,11 @@ class Incarnation(Life):
             self.abandon_asked()
         if self._injected is not None or self.halt not in (Halt.NONE, Halt.DRAIN):
             return True
-        return self.halt is Halt.DRAIN and not self.box.count and self.under is None
+        return self.halt is Halt.DRAIN and self.me.is_drained()
 
     def ends_receiving(self) -> bool:
         """Whether a function's ``async for`` ends here."""
-        if self.halt is Halt.DRAIN:
-            return not self.box.count and self.under is None
-        return self.halt is not Halt.NONE
+        return self.me.is_drained() if self.halt is Halt.DRAIN else bool(self.halt)
 
     def begin_batch(self) -> None:
         """Allow as many messages as may be handled until others run."""

@@ -164,6 +164,24 @@ class Life(Turns):
             return False
         return not self.box.count and self.current is EMPTY
 
+    def is_found_idle(self) -> bool:
+        """Whether it is idle, asked by a step that depends on it."""
+        self.read_count()
+        return self.is_idle
+
+    def is_drained(self) -> bool:
+        """Whether it has handled all there was, and nobody is below it."""
+        self.read_count()
+        return not self.box.count and self.under is None
+
+    def read_count(self) -> None:
+        """Say that this step depends on what waits here: on turns, and on sends.
+
+        Those only read its life, so that they commute: who looks must be a writer.
+        """
+        self.runtime.touch("turn", self.path, write=False)
+        self.runtime.touch("life", self.path)
+
     def admits(self) -> bool:
         """Whether the sender of this step may send to it while it drains.
 
@@ -201,7 +219,7 @@ class Life(Turns):
 
     async def wait_idle(self) -> None:
         """Wait until it has nothing to do."""
-        await self.until(lambda: self.is_idle)
+        await self.until(self.is_found_idle)
 
     async def wait_for_phase(self, *phases: Phase) -> None:
         """Wait until it is in one of *phases*."""

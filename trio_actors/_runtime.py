@@ -26,11 +26,21 @@ from ._box import Box
 from ._bursts import BATCH
 
 Resource: TypeAlias = Literal[
-    "turn", "life", "room", "watch", "sup", "name", "key", "spawn", "clock", "rng"
+    "turn",
+    "life",
+    "room",
+    "watch",
+    "sup",
+    "name",
+    "key",
+    "spawn",
+    "clock",
+    "rng",
+    "stream",
 ]
 """What a step can touch: an actor's turns, its life, the room in its mailbox, its
-watchers, a supervisor's window and children, a path, a key, the names below a parent,
-the time, an actor's random numbers."""
+watchers, a supervisor's window and children, a path, a key or topic, the names below a
+parent, the time, random numbers and turns of a router, a stream that was opened."""
 
 
 class Alarm:

@@ -151,6 +151,7 @@ class ActorSystem(_Spawner):
 
     def publish(self, topic: Topic[T], value: T) -> None:
         """Give *value* to every subscriber of *topic*; never waits."""
+        self._runtime.touch("key", f"topic {topic.name}", write=False)
         self._topics.publish(topic, value)
 
     @overload
@@ -173,21 +174,25 @@ class ActorSystem(_Spawner):
             buffer: What is held between two receives. Nobody waits for a stream:
                 "block" and "fail" drop the newest value, as "drop_new" does.
         """
+        self._runtime.touch("stream", source.name)
         if isinstance(source, Topic):
             return self._topics.subscribe(source, buffer)
         return self._registry.subscribe(source, buffer)
 
     def events(self) -> Subscription[Event]:
         """Stream what happens to the actors."""
+        self._runtime.touch("stream", "events")
         return self._event_feed.subscribe(DEFAULT_BUFFER)
 
     def dead_letters(self) -> Subscription[DeadLetter]:
         """Stream the messages that nobody handled."""
+        self._runtime.touch("stream", "dead letters")
         return self._letters.feed.subscribe(DEFAULT_BUFFER)
 
     def trace(self, ref: ActorRef[Any]) -> Subscription[object]:
         """Stream the messages an actor takes, in order; it ends with the actor."""
         cell = cell_of(ref, "trace")
+        self._runtime.touch("stream", cell.path)
         feed = cell.trace()
         if cell.exit is not None:
             feed.end()

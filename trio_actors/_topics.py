@@ -198,6 +198,7 @@ class Topics:
 
     def join(self, name: str, cell: Cell) -> None:
         """Let an actor have what is published; again is the same as once."""
+        cell.runtime.touch("key", f"topic {name}")
         self._actors.setdefault(name, {})[cell] = None
         if cell.topics is None:
             cell.topics = {}
@@ -205,6 +206,7 @@ class Topics:
 
     def leave(self, name: str, cell: Cell) -> None:
         """Undo `join()`."""
+        cell.runtime.touch("key", f"topic {name}")
         actors = self._actors.get(name, {})
         actors.pop(cell, None)
         if not actors:

@@ -126,6 +126,8 @@ class Footprints(WorldRuntime):
                 self.step.footprint[touched] = write
         if resource == "room" and not write:
             self.note("an actor was chosen by its load")
+        elif resource == "stream":
+            self.note("a stream was read, in whatever order its values came")
 
     def ran(self, task: Task) -> None:
         """Note that a task runs in the step that goes on."""
@@ -201,6 +203,15 @@ class Footprints(WorldRuntime):
         self.look_at_clock()
         if races and self.rules.race:
             self.haunt(self._time_passes(self._since({armed})))
+
+    def miss_ticks(self) -> None:
+        """Remember that time could have passed further than it passes now.
+
+        What says that something took too long stands before what may race.
+        """
+        alarms = any(isinstance(one, Timed) and one.races for one in self._alarms)
+        if self.rules.race and (alarms or self._armed):
+            self.haunt(self._time_passes(self._since(set())))
 
     def _since(self, armed: set[int]) -> int:
         """Return the step before which time could not pass to anything.

@@ -225,6 +225,8 @@ class Pilot(Footprints):
             for path, box in self.boxes.items()
             if not box.is_free and box.cell.phase != "stopped"
         )
+        if chosen.kind == "tick" and chosen.barrier:
+            self.miss_ticks()
         self.run.trace.append(chosen)
         self.run.ranks.append(rank)
         self.step = chosen
