@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import trio
 
-from tests.kit import Boom, Note
+from tests.kit import Note
 from tests.testing.selftest.parts import Askers, Do, Help, Helper, do
 from trio_actors import (
     Actor,
@@ -198,7 +198,7 @@ class Door:
     done: list[str] = attrs.field(factory=list[str])
 
 
-class Gate(Actor[Do | Open | Boom]):
+class Gate(Actor[Do | Open]):
     """Puts work aside until it is opened."""
 
     def __init__(self, door: Door) -> None:
@@ -218,10 +218,6 @@ class Gate(Actor[Do | Open | Boom]):
         self.door.is_open = True
         self.context.unstash_all()
         return True
-
-    @handler
-    def boom(self, message: Boom) -> int:
-        raise message.error
 
 
 async def stash(world: World) -> None:
@@ -249,11 +245,9 @@ async def stash(world: World) -> None:
 
     world.client(both)
     world.client(askers.ask, gate, Do("three"))
-    world.client(askers.ask, gate, Boom())
     world.client(open_it)
     await world.settled()
 
     for who in ("one", "two", "three"):
         askers.check(who, door.done)
-    assert askers.ends["boom"] == ["ActorFailed"]
     assert door.done == [one for one in door.came if one in door.done], door
