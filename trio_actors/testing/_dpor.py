@@ -45,7 +45,7 @@ class Branch:
     waiting: dict[tuple[Key, ...], Rest] = attrs.field(
         factory=dict[tuple[Key, ...], Rest]
     )
-    """What is planned afterwards, unless what this has touched shows that it need not."""
+    """What is planned afterwards, unless what this has touched shows it is no use."""
 
 
 Tree: TypeAlias = list[Branch]
@@ -227,8 +227,10 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
             if rest.can_begin_with(branch.key, branch.footprint):
                 break
         else:
-            for key, footprint, is_sure in rest.in_order():
-                tree.append(Branch(key, footprint, is_sure))
+            for event in rest.in_order():
+                if settled is None:
+                    settled = rest.has_early(event[0])
+                tree.append(Branch(*event))
                 tree = tree[-1].below
             return settled is not False
         if settled is None:

@@ -266,19 +266,15 @@ class Rest:
             self._late = None
 
     def in_order(self) -> Iterator[tuple[Key, Footprint, bool]]:
-        """Return the events, the late one behind those that came before it.
+        """Return the events, the late one at the end.
 
         And whether what they touch is what they will touch: where the late one comes
         earlier, it need not be.
         """
-        steps = self._past.steps
-        early = (1 << self._at) - 1
-        for at in bits(self._steps & early):
-            yield *steps[at], True
+        for at in bits(self._steps):
+            yield *self._past.steps[at], True
         if self._late is not None:
             yield self._late.key, self._late.footprint, False
-        for at in bits(self._steps & ~early):
-            yield *steps[at], self._late is None
 
     def keys(self) -> tuple[Key, ...]:
         """Return the events' keys."""
