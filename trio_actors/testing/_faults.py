@@ -57,11 +57,6 @@ class Faults:
     """The longest extra time of a message, in seconds: as long may timers come first.
     With ``timers="race"`` they always may."""
 
-    @property
-    def are_planned(self) -> bool:
-        """Whether all of them can be planned."""
-        return not (self.drop or self.duplicate)
-
 
 NO_FAULTS = Faults()
 

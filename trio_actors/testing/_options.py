@@ -53,7 +53,7 @@ class Options:
                 'explore: level="checkpoint" has too many orders to try them all. Leave'
                 " away exhaustive=True, or the level."
             )
-        if self.exhaustive and not self.faults.are_planned:
+        if self.exhaustive and (self.faults.drop or self.faults.duplicate):
             raise ValueError(
                 "explore: with exhaustive=True crashes are planned; what is lost or"
                 " comes twice is only sampled. Leave away exhaustive=True, or drop= and"
