@@ -89,6 +89,7 @@ class Runtime:
     """What each message goes through at its sender's; it may raise."""
     finds_cycles = True  # a controlled world finds deadlocks at quiescence instead
     batch = BATCH
+    has_task = True  # run_timers(); the clock of a test does it by itself
     slice: float = 0.001
     """Seconds a batch may take; the next one is made smaller after one that took
     longer. Infinity under a test clock, so that runs repeat."""

@@ -360,7 +360,9 @@ class ActorSystem(_Spawner):
         """Host the tree."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._runtime.run_timers, name="trio_actors timers")
+                if self._runtime.has_task:
+                    timers = self._runtime.run_timers
+                    nursery.start_soon(timers, name="trio_actors timers")
                 await self._root.run()
                 nursery.cancel_scope.cancel()
 

@@ -21,6 +21,7 @@ from .._errors import leaves
 from .._family import walk
 from .._halts import Halt
 from .._policy import Supervision
+from .._system import ActorSystem
 from ._changes import difference
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
@@ -34,6 +35,7 @@ from ._world import World
 T = TypeVar("T")
 
 RULES = Rules()
+RULES_OF_ALL = Supervision()
 
 STEPS = 100_000
 """A run of more steps than that never ends."""
@@ -49,7 +51,6 @@ class ControlledWorld(World):
         self._pilot = pilot
         self._last: Task | None = None  # waits for the end of the run
         self._reader: tuple[Held, object, Picture] | None = None  # what only reads
-        self._scope = trio.CancelScope()  # of the program
         pilot.failed = self._failed
 
     async def _begin(self, name: str) -> None:
@@ -80,7 +81,7 @@ class ControlledWorld(World):
         elif run.error is None:
             run.error = error
         self._pilot.end(math.inf)
-        self._scope.cancel()
+        self._body.cancel()
 
     def _act(self, deadline: float) -> float | None:
         pilot = self._pilot
@@ -161,6 +162,10 @@ class ControlledWorld(World):
                     break  # a cycle of others, which is found from one of them
         return super()._stuck()
 
+    def _begin_stop(self, seconds: float | None = None) -> None:
+        """Stop; a picture of the tree would be a tenth of a run."""
+        ActorSystem._begin_stop(self, seconds)
+
     async def _run_out(self) -> None:
         """Wait until nothing is on its way any more."""
         self._last = current_task()
@@ -191,9 +196,8 @@ class Lab:
         pilot = self._pilot = Pilot(search, clock, self.rules, plan)
         run = pilot.run
         try:
-            async with enter(ControlledWorld(pilot, Supervision())) as world:
-                with world._scope:
-                    await self._fly(world, run)
+            async with enter(ControlledWorld(pilot, RULES_OF_ALL)) as world:
+                await self._fly(world, run)
         except BaseExceptionGroup as group:
             if run.error is None and not run.blocked:
                 run.error = _only(group)
@@ -217,6 +221,7 @@ class Lab:
             if run.error is not None or run.blocked:
                 world.dead()
                 world._root.close(Halt.KILL)
+            world._begin_stop()  # all is at rest: there is nothing to settle
 
     def ran(self, task: Task) -> None:
         """Note that a task runs."""

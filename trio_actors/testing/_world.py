@@ -78,14 +78,11 @@ class WorldRuntime(Runtime):
     """The seam in a test: timers are moved by the clock, and batches have no budget."""
 
     call_type = WorldCall
+    has_task = False
 
     def __init__(self, seed: int, clock: WorldClock) -> None:
         super().__init__(seed)
         self.clock: WorldClock = clock
-
-    async def run_timers(self) -> None:
-        """Fire nothing: the clock does."""
-        await trio.sleep_forever()
 
     def next_alarm(self) -> float:
         """Return when the next timer is due, infinity without one."""
