@@ -117,7 +117,9 @@ class Past:
         earlier = (1 << at) - 1
         if event.barrier:
             return earlier
-        causes = self._upto(event.sent) if event.sent >= 0 else 0
+        # Time can pass as soon as it can pass to anything: another timer will do.
+        is_sent = event.sent >= 0 and event.kind != "tick"
+        causes = self._upto(event.sent) if is_sent else 0
         same = self._of_key.get(event.key, 0) & earlier
         return causes | self._upto(same.bit_length() - 1) if same else causes
 
@@ -154,9 +156,8 @@ class Past:
     def ghost(self, event: Event, until: int) -> Late:
         """Return what could have happened until after a step."""
         at, footprint = until + 1, event.footprint
-        gone = 0
-        for step in bits(self.clashes(footprint) >> until << until):
-            gone |= self.after(step)
+        is_end = not self.clashes(footprint) >> until & 1
+        gone = 0 if is_end else self.after(until)
         causes = self._causes_of(event, at)
         return Late(
             event.key, footprint, _receiver(event), at, causes, gone, is_ghost=True
