@@ -56,7 +56,7 @@ class ControlledWorld(World):
     async def _begin(self, name: str) -> None:
         """Wait until it is chosen that a client begins."""
         task = current_task()
-        held = self._pilot.begin(name, lambda: reschedule(task))
+        held = self._pilot.begin(name, lambda _: reschedule(task))
 
         def abort(_: object) -> Abort:
             self._pilot.miss(held)
@@ -187,13 +187,13 @@ class Lab:
         self.program = program
         self.rules = rules
         self.caveats: dict[str, None] = {}
-        self._pilot: Pilot | None = None
+        self.pilot: Pilot | None = None  # of the run that goes on
 
     async def once(self, search: Search, plan: Plan = ()) -> Run:
         """Run the program as *search* chooses, with the crashes of *plan*."""
         clock = world_clock()
         clock.time = 0.0
-        pilot = self._pilot = Pilot(search, clock, self.rules, plan)
+        pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         run = pilot.run
         try:
             async with enter(ControlledWorld(pilot, RULES_OF_ALL)) as world:
@@ -206,7 +206,7 @@ class Lab:
                 run.error = error
         finally:
             clock.observer = None
-            self._pilot = None
+            self.pilot = None
         self.caveats.update(pilot.caveats)
         return run
 
@@ -223,11 +223,6 @@ class Lab:
                 world._root.close(Halt.KILL)
             world._begin_stop()  # all is at rest: there is nothing to settle
 
-    def ran(self, task: Task) -> None:
-        """Note that a task runs."""
-        if self._pilot is not None:
-            self._pilot.ran(task)
-
 
 def _only(error: BaseException) -> BaseException:
     """Return the one exception in a group of one, of one ..."""
@@ -240,7 +235,9 @@ class _Steps(trio.abc.Instrument):
         self._lab = lab
 
     def before_task_step(self, task: Task) -> None:
-        self._lab.ran(task)
+        pilot = self._lab.pilot
+        if pilot is not None and pilot.step is not None:
+            pilot.ran(pilot.step, task)
 
 
 def run_lab(lab: Lab, fn: Callable[[], Awaitable[T]]) -> T:

@@ -91,7 +91,6 @@ class Footprints(WorldRuntime):
     """The part of a pilot that sees what steps touch, and when time may pass."""
 
     finds_cycles = False  # that reads the state of others; a deadlock is found at rest
-    batch = 1
 
     def __init__(self, clock: WorldClock, rules: Rules) -> None:
         super().__init__(rules.seed, clock)
@@ -129,11 +128,8 @@ class Footprints(WorldRuntime):
         elif resource == "stream":
             self.note("a stream was read, in whatever order its values came")
 
-    def ran(self, task: Task) -> None:
+    def ran(self, step: Event, task: Task) -> None:
         """Note that a task runs in the step that goes on."""
-        step = self.step
-        if step is None:
-            return
         touched = ("turn", whose(task))
         if touched not in step.footprint or step.kind != "message":
             step.footprint[touched] = True

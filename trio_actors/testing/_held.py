@@ -43,64 +43,67 @@ def content_of(item: Any) -> Any:
 class Held(Event):
     """An event, and what happens when it is chosen."""
 
-    apply: Callable[[], None] = attrs.field(kw_only=True)
+    apply: Callable[[Held], None] = attrs.field(kw_only=True)
     item: Any = None
+    box: HeldBox | None = None
+    """Where it waits, if it is a message."""
+    error: BaseException | None = None
     serial: int = 0
+    foreseen: object = None
+    """For which behaviour of the receiver the footprint was foreseen."""
 
     def describe(self) -> None:
         """Say what it is, for a report; for each of 10,000 runs that costs too much."""
-        if not self.label and self.item is not None:
-            self.label = show(content_of(self.item))
+        item = self.item if self.error is None else self.error
+        if not self.label and item is not None:
+            self.label = show(content_of(item))
 
 
 class HeldBox(Box):
     """The mailbox of an actor that gets one message at a time, the one chosen."""
 
     burst: ClassVar[int] = 0  # each message is looked at
-    __slots__ = ("held", "pilot")
+    __slots__ = ("cell", "held", "path", "pilot", "tight")
 
     def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
         super().__init__(mailbox, owner)
+        cell = self.cell = cast("Cell", owner)
+        self.path: str = cell.path
         self.held: dict[Held, None] = {}  # in the order of their sending
-        self.pilot: Pilot = cast("Pilot", self.cell.runtime)
-        self.pilot.boxes[self.cell.path] = self
+        self.tight: bool = mailbox.capacity < TIGHT  # a test may fill it
+        self.pilot: Pilot = cast("Pilot", cell.runtime)
+        self.pilot.boxes[self.path] = self
 
-    @property
-    def cell(self) -> Cell:
-        """The actor."""
-        return cast("Cell", self.owner)
+    def configure(self, mailbox: Mailbox) -> None:
+        """Take the capacity and overflow of *mailbox* from now on."""
+        self.tight = mailbox.capacity < TIGHT
+        super().configure(mailbox)
 
     @property
     def count(self) -> int:
         """How many items are stored."""
         return len(self.hand) + len(self.held)
 
-    @property
-    def is_free(self) -> bool:
-        """Whether the actor waits for a message."""
-        return self.consumer is not None and not self.hand
-
-    @property
-    def is_tight(self) -> bool:
-        """Whether a test may fill it."""
-        return self.mailbox.capacity < TIGHT
-
     def _touch_room(self) -> None:
-        if self.is_tight:
-            self.pilot.touch("room", self.cell.path)
-        elif self.count >= self.mailbox.capacity:
-            self.pilot.note(f"the mailbox of {self.cell.path} was full")
+        if self.tight:
+            self.pilot.touch("room", self.path)
+        elif len(self.held) >= self.mailbox.capacity:
+            self.pilot.note(f"the mailbox of {self.path} was full")
 
     def put_slow(self, item: Any) -> bool:
         """Put an item; whether it gets in depends on who else sends, or stops it."""
-        self.pilot.touch("life", self.cell.path, write=False)
-        self._touch_room()
-        return super().put_slow(item)
+        self.pilot.touch("life", self.path, write=False)
+        if self.tight or self.door or self.waiting or len(self.held) >= self.capacity:
+            self._touch_room()
+            return super().put_slow(item)
+        self._taken += 1  # what there is room for: a tenth of a long run
+        self.pilot.mail(self, item)
+        return True
 
     def shut(self, door: Door, refusal: DeadReason) -> None:
         """Close the door further: whose messages still get in changes."""
         if door > self.door:
-            self.pilot.touch("life", self.cell.path)
+            self.pilot.touch("life", self.path)
         super().shut(door, refusal)
 
     async def wait_for_room(self, wants: int) -> int:
@@ -125,12 +128,13 @@ class HeldBox(Box):
     def deliver(self, held: Held) -> None:
         """Let the actor take what was chosen."""
         del self.held[held]
-        self._touch_room()
         if self.hand is NOTHING:
             self.hand = []
         self.hand.append(held.item)
         self._before = 1
-        self._set_limit()
+        if self.tight:
+            self._touch_room()
+            self._set_limit()
         super().wake()
 
     def take(self) -> object:
@@ -189,7 +193,7 @@ class HeldCall(WorldCall[R_co]):
         else:
             super().answer(value, error)
 
-    def arrive(self, value: Any, error: BaseException | None) -> None:
+    def arrive(self, held: Held) -> None:
         """Let the answer arrive; it is late if nobody waits any more."""
         self.given = False
-        super().answer(value, error)
+        super().answer(held.item, held.error)

@@ -47,6 +47,7 @@ class Pilot(Footprints):
         self.failed: Callable[[Exception], None] = _raise  # the world sets it
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
+        self._commands = False  # whether there were any
         self._taken: dict[Key, int] = {}  # how many messages of a key were delivered
         faults = rules.faults
         self._budget = {
@@ -54,6 +55,7 @@ class Pilot(Footprints):
             "drop": faults.drop,
             "duplicate": faults.duplicate,
         }
+        self._may_go_wrong = any(self._budget.values())
 
     def open(self) -> None:
         """Bind to the loop that runs."""
@@ -68,7 +70,7 @@ class Pilot(Footprints):
         held.serial = self._serial
         self._channels.setdefault(held.key, deque()).append(held)
 
-    def begin(self, who: str, apply: Callable[[], None]) -> Held:
+    def begin(self, who: str, apply: Callable[[Held], None]) -> Held:
         """Let a client begin when it is chosen."""
         key, footprint = ("start", who), {("turn", who): True}
         held = Held(key, "start", who, footprint, self.at, who, apply=apply)
@@ -77,12 +79,13 @@ class Pilot(Footprints):
 
     def mail(self, box: HeldBox, item: Any) -> None:
         """Hold a message until its actor takes it."""
-        dst = box.cell.path
+        dst = box.path
         if isinstance(item, Signal):
             src = item.target.path if isinstance(item, Watch) else "clock"
         else:
             src = self.who()
-            self._obey_first(src, dst)
+            if self._commands:
+                self._obey_first(src, dst)
         held = Held(
             ("message", src, dst),
             "message",
@@ -90,8 +93,9 @@ class Pilot(Footprints):
             {},
             self.at,
             src,
-            apply=lambda: box.deliver(held),
+            apply=box.deliver,
             item=item,
+            box=box,
         )
         box.held[held] = None
         if self.rules.enqueue:
@@ -108,8 +112,9 @@ class Pilot(Footprints):
             {("turn", dst): True},
             self.at,
             src,
-            apply=lambda: call.arrive(value, error),
-            item=value if error is None else error,
+            apply=call.arrive,
+            item=value,
+            error=error,
         )
         self.hold(held)
 
@@ -118,9 +123,18 @@ class Pilot(Footprints):
         src = self.who()
         footprint = {("turn", path): True, ("life", path): True}
         key = ("control", src, path)
-        self.hold(
-            Held(key, "control", path, footprint, self.at, src, verb, apply=apply)
+        self._commands = True
+        held = Held(
+            key,
+            "control",
+            path,
+            footprint,
+            self.at,
+            src,
+            verb,
+            apply=lambda _: apply(),
         )
+        self.hold(held)
 
     def _obey_first(self, src: str, dst: str) -> None:
         """Let commands act before what the same sender sends after them."""
@@ -128,7 +142,7 @@ class Pilot(Footprints):
         while key in self._channels:
             held = self._channels[key][0]
             self.miss(held)
-            held.apply()
+            held.apply(held)
 
     def miss(self, held: Held) -> None:
         """Take out what can no longer happen; its ghost is kept, if it could have."""
@@ -138,12 +152,14 @@ class Pilot(Footprints):
 
     def foresee(self, event: Event) -> None:
         """Say what a message will touch at least, as its receiver is now."""
-        if isinstance(event, Held) and event.kind == "message":
-            box = self.boxes[event.dst]
-            writes = not box.reads_only(event.item) or self._crashes(event)
-            event.footprint = {("turn", event.dst): writes}
-            if box.is_tight:
-                event.footprint["room", event.dst] = True
+        if not isinstance(event, Held) or event.box is None:
+            return
+        box = event.box
+        writes = not box.reads_only(event.item) or self._crashes(event)
+        event.footprint = {("turn", event.dst): writes}
+        event.foreseen = box.cell.shape
+        if box.tight:
+            event.footprint["room", event.dst] = True
 
     def _crashes(self, held: Held) -> bool:
         """Whether it is planned that this message is the last of its actor's turn."""
@@ -155,21 +171,21 @@ class Pilot(Footprints):
 
     def enabled(self) -> list[Event]:
         """Return what can happen next, the oldest first."""
-        heads = [queue[0] for queue in self._channels.values()]
-        found = [
-            held for held in heads if held.kind != "message" or self._is_next(held)
-        ]
-        found.sort(key=lambda held: held.serial)
-        for held in found:
-            self.foresee(held)
+        found: list[Held] = []
+        for queue in self._channels.values():
+            held = queue[0]
+            box = held.box
+            if box is not None:
+                if box.consumer is None or box.hand:
+                    continue
+                if self.rules.enqueue and next(iter(box.held)) is not held:
+                    continue
+                if held.foreseen is not box.cell.shape:
+                    self.foresee(held)
+            found.append(held)
+        if len(found) > 1:
+            found.sort(key=_serial)
         return [*found]
-
-    def _is_next(self, held: Held) -> bool:
-        """Whether the actor waits for this message."""
-        box = self.boxes[held.dst]
-        if not box.is_free:
-            return False
-        return not self.rules.enqueue or next(iter(box.held)) is held
 
     @property
     def is_empty(self) -> bool:
@@ -190,19 +206,19 @@ class Pilot(Footprints):
                 apply=partial(self._go_wrong, fault, held),
                 item=held.item,
             )
-            for held in enabled
+            for held in (enabled if self._may_go_wrong else ())
             for fault, left in self._budget.items()
             if left and isinstance(held, Held) and _can_go_wrong(fault, held)
         ]
 
-    def _go_wrong(self, fault: str, held: Held) -> None:
+    def _go_wrong(self, fault: str, held: Held, _: Held) -> None:
         self._budget[fault] -= 1
-        box = self.boxes.get(held.dst)
+        box = held.box
         if fault == "crash" and box is not None:
             crash(box.cell)
             self.do(held)
         elif fault == "duplicate" and box is not None:
-            copy = attrs.evolve(held, apply=lambda: box.deliver(copy))
+            copy = attrs.evolve(held)
             box.double(copy)
             self.hold(copy)
             self.do(held)
@@ -220,11 +236,13 @@ class Pilot(Footprints):
         others = len(enabled) > 1 or self.over
         if chosen.kind == "tick" and not chosen.barrier and others:
             self._races += 1
-        chosen.busy = frozenset(
+        busy = [
             path
             for path, box in self.boxes.items()
-            if not box.is_free and box.cell.phase != "stopped"
-        )
+            if (box.consumer is None or box.hand) and box.cell.phase != "stopped"
+        ]
+        if busy:
+            chosen.busy = frozenset(busy)
         if chosen.kind == "tick" and chosen.barrier:
             self.miss_ticks()
         self.run.trace.append(chosen)
@@ -262,18 +280,21 @@ class Pilot(Footprints):
 
     def do(self, held: Held) -> None:
         """Let what was chosen happen."""
-        if held.kind == "message":
-            if self._crashes(held):
-                crash(self.boxes[held.dst].cell)
+        if held.box is not None and held.kind == "message":
+            if self.plan and self._crashes(held):
+                crash(held.box.cell)
             self._taken[held.key] = self._taken.get(held.key, 0) + 1
         if held.kind != "fault":
             self._leave(held)
-        held.apply()
+        held.apply(held)
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
         queue = self._channels[held.key]
-        queue.remove(held)
+        if queue[0] is held:
+            queue.popleft()
+        else:
+            queue.remove(held)
         if not queue:
             del self._channels[held.key]
 
@@ -289,6 +310,10 @@ class Pilot(Footprints):
             self.run.ghosts.append(Ghost(tick[0], self.at))
         self.recording = False
         self.step = None
+
+
+def _serial(held: Held) -> int:
+    return held.serial
 
 
 def _can_go_wrong(fault: str, held: Held) -> bool:
