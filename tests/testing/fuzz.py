@@ -26,7 +26,7 @@ from trio_actors.testing._events import Run, Search
 from trio_actors.testing._faults import Plan
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
-from trio_actors.testing._search import Depth, canonical
+from trio_actors.testing._search import Depth, NotRepeatable, canonical
 
 
 @attrs.define
@@ -143,6 +143,13 @@ def compare(
 
 def compare_one(program: Program, report: Report, limit: int) -> str:
     """Compare what the searches see of a program; return what is wrong."""
+    try:
+        return _compare(program, report, limit)
+    except NotRepeatable:
+        return "a planned step was not possible"
+
+
+def _compare(program: Program, report: Report, limit: int) -> str:
     rules = rules_for(report.letters)
     raw = search(program, Depth(sleep=False), limit, rules)
     report.raw += raw.runs

@@ -190,6 +190,8 @@ class Maker:
 
     def _may(self, verb: str, depth: int) -> bool:
         """Whether it can be done so deep in a message."""
+        if verb == "hand_on":
+            return depth < 3
         sends = verb in (*SENDS, "within", "after", "every", "publish", "beside")
         return depth == 0 or not sends or (self._has("nmTi") and depth < 3)
 

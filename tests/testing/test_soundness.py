@@ -1,0 +1,195 @@
+"""No outcome is missed: random programs, searched with and without reduction.
+
+"For programs with at most 5,000 raw schedules the set of observable outcomes of DPOR
+equals that of plain DFS without any reduction: 10,000 programs once, 300 in every CI
+run." Here they are small; ``python -m tests.testing.fuzz`` compares more, and larger
+ones.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.testing.fuzz import Report, compare
+from tests.testing.hands import Do, Look, Op, Quick, Tied
+from tests.testing.maker import FEATURES, VERBS, make
+from trio_actors.testing._events import Event
+from trio_actors.testing._footprints import Footprints
+from trio_actors.testing._held import HeldBox
+from trio_actors.testing._pilot import Pilot
+
+EACH = 25
+"""Programs of a set of features: with 12 sets there are 300 of them."""
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Failures are what some of the programs are made of: nobody reads their log."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def compared(letters: str, seeds: int = EACH) -> Report:
+    return compare(letters, range(seeds), limit=60, size=4)
+
+
+def check(letters: str) -> Report:
+    report = compared(letters)
+    wrong = [(missed, make(letters, seed, 4)) for seed, missed in report.different]
+    assert wrong == [], report
+    assert report.equal > EACH // 3, report  # the others have too many schedules
+    print(report)
+    return report
+
+
+# --- 300 programs -----------------------------------------------------------------
+
+
+def test_no_outcome_is_missed_of_tells_and_asks_of_all_kinds() -> None:
+    """Nested, several in flight, deferred, read-only: "0 redundant, 0 blocked"."""
+    report = check("tarnsd")
+    assert (report.blocked, report.redundant) == (0, 0)
+
+
+def test_no_outcome_is_missed_where_messages_are_stashed_and_forwarded() -> None:
+    report = check("tazBF")
+    assert (report.blocked, report.redundant) == (0, 0)
+
+
+def test_no_outcome_is_missed_of_functions_pools_and_plain_actors() -> None:
+    check("taqQP")
+
+
+def test_no_outcome_is_missed_where_actors_are_watched_and_stopped() -> None:
+    check("taxw")
+
+
+def test_no_outcome_is_missed_of_families_that_grow() -> None:
+    check("tchx")
+
+
+def test_no_outcome_is_missed_of_bounded_mailboxes() -> None:
+    check("tab")
+
+
+def test_no_outcome_is_missed_of_timers_and_deadlines() -> None:
+    check("tmo")
+
+
+def test_no_outcome_is_missed_where_actors_are_killed_in_mid_handler() -> None:
+    check("taki")
+
+
+def test_no_outcome_is_missed_of_restarts() -> None:
+    check("tRfH")
+
+
+def test_no_outcome_is_missed_of_sweeps_and_limits() -> None:
+    check("tfgx")
+
+
+def test_no_outcome_is_missed_of_links_and_watches_of_what_fails() -> None:
+    check("tflw")
+
+
+def test_no_outcome_is_missed_of_keys_topics_and_chance() -> None:
+    check("tKTN")
+
+
+# --- The fuzz itself: planted errors ------------------------------------------------
+
+
+def forget(resource: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """Let nobody say that a resource is touched."""
+    touch = Footprints.touch
+
+    def touch_others(self: Footprints, touched: Any, *args: Any, **more: Any) -> None:
+        if touched != resource:
+            touch(self, touched, *args, **more)
+
+    return lambda patch: patch.setattr(Footprints, "touch", touch_others)
+
+
+def take_all_for_readers(patch: pytest.MonkeyPatch) -> None:
+    def reads_only(_box: HeldBox, _item: object) -> bool:
+        return True
+
+    patch.setattr(HeldBox, "reads_only", reads_only)
+
+
+def see_no_ghosts(patch: pytest.MonkeyPatch) -> None:
+    def haunt(_footprints: Footprints, _event: Event) -> None:
+        pass
+
+    patch.setattr(Footprints, "haunt", haunt)
+
+
+def take_nobody_for_busy(patch: pytest.MonkeyPatch) -> None:
+    choose = Pilot.choose
+
+    def chosen(self: Pilot, enabled: list[Event]) -> Event:
+        event = choose(self, enabled)
+        event.busy = frozenset()
+        return event
+
+    patch.setattr(Pilot, "choose", chosen)
+
+
+PLANTED = {
+    "who gets the room in a mailbox": (forget("room"), "tb"),
+    "whether somebody lives": (forget("life"), "tx"),
+    "who has a name": (forget("name"), "th"),
+    "handlers that write are said to read": (take_all_for_readers, "ta"),
+    "what could have happened": (see_no_ghosts, "tx"),
+    "who is in the middle of a turn": (take_nobody_for_busy, "na"),
+}
+
+
+@pytest.mark.parametrize("error", PLANTED)
+def test_an_error_in_what_depends_on_what_is_caught(
+    error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There must be five of them, and each must be caught by the fuzz."""
+    plant, letters = PLANTED[error]
+    plant(monkeypatch)
+    assert any(
+        compare(letters, [seed], limit=100, size=4).different for seed in range(60)
+    )
+
+
+# --- The programs -----------------------------------------------------------------
+
+
+def verbs_of(ops: tuple[Op, ...]) -> Iterator[str]:
+    """Return all that is done, however deep in messages."""
+    for verb, *arguments in ops:
+        yield verb
+        for argument in arguments:
+            if isinstance(argument, (Do, Tied, Quick)):
+                yield from verbs_of(argument.ops)
+            elif isinstance(argument, Look):
+                yield "look"
+            elif verb == "beside":
+                yield from verbs_of(argument)
+
+
+@pytest.mark.parametrize("letter", VERBS)
+def test_a_feature_is_in_its_programs(letter: str) -> None:
+    found = {
+        verb
+        for seed in range(60)
+        for clients in make(f"tan{letter}", seed).phases
+        for ops in clients
+        for verb in verbs_of(ops)
+    }
+    assert {verb for verb, _ in VERBS[letter]} <= found, FEATURES[letter]
+
+
+def test_the_same_seed_makes_the_same_program() -> None:
+    assert [make("tarw", seed) for seed in range(9)] == [
+        make("tarw", seed) for seed in range(9)
+    ]
+    assert len({make("tarw", seed) for seed in range(9)}) == 9
