@@ -22,7 +22,7 @@ from typing import TypeAlias
 import attrs
 
 from ._events import Blocked, Event, Footprint, Key, Run
-from ._past import Late, Past, Rest, bits
+from ._past import TICK, Late, Past, Rest, Steps, bits
 from ._search import (
     Asleep,
     check_length,
@@ -68,6 +68,7 @@ class Optimal:
         self._path: list[_Place] = []
         self._past = Past()
         self._surprised = False  # a step of this run touched what it had not elsewhere
+        self._armed: list[int] = []  # where the timers of this run were set
         self._open: list[tuple[int, int]] = []  # races that a later run may plan
 
     # --- A run ---
@@ -133,7 +134,7 @@ class Optimal:
             found = find(wanted, enabled)
             if found is not None and wanted not in asleep:
                 return found
-            if found is None and wanted != ("tick",) and not self._surprised:
+            if found is None and wanted != TICK and not self._surprised:
                 raise not_repeatable(wanted, trace, enabled)
             self._leave(place)
         return None
@@ -189,6 +190,10 @@ class Optimal:
             if not trace[at].barrier:
                 late = past.late(trace[at], at)
                 races += [(first, at) for first in bits(past.races(late))]
+        self._armed = [one.sent for one in trace if one.kind == "tick"]
+        self._armed += [
+            ghost.event.sent for ghost in run.ghosts if ghost.event.kind == "tick"
+        ]
         for first, at in races:
             if not self._plan(first, past.late(trace[at], at)):
                 self._open.append((first, at))
@@ -198,9 +203,17 @@ class Optimal:
                 self._plan(first, late)
 
     def _plan(self, first: int, late: Late) -> bool:
-        rest = Rest(self._past, self._past.without(first, late), late)
+        steps = self._past.without(first, late)
+        if late.is_tick and not self._can_tick(steps | (1 << first) - 1):
+            return False
+        rest = Rest(self._past, steps, late)
         # The first branch is the step itself, which shall come later.
         return plan(self._path[first], rest, tried=1)
+
+    def _can_tick(self, steps: Steps) -> bool:
+        """Whether more timers were set in *steps* than have fired in them."""
+        armed = sum(1 for at in self._armed if at < 0 or steps >> at & 1)
+        return armed > self._past.ticks(steps)
 
 
 def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:

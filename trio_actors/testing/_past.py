@@ -21,6 +21,10 @@ Steps: TypeAlias = int
 """A set of steps: the bit n is set if step n is in it."""
 
 
+TICK: Key = ("tick",)
+"""The passing of time, to whatever is due next."""
+
+
 def bits(steps: Steps) -> Iterator[int]:
     """Return the steps of a set, the first one first."""
     while steps:
@@ -52,6 +56,11 @@ class Late:
     gone: Steps = 0
     """Of what did not happen: what made that impossible, and what came of it."""
     is_ghost: bool = False
+
+    @property
+    def is_tick(self) -> bool:
+        """Whether time passes."""
+        return self.key == TICK
 
 
 class Past:
@@ -118,7 +127,7 @@ class Past:
         if event.barrier:
             return earlier
         # Time can pass as soon as it can pass to anything: another timer will do.
-        is_sent = event.sent >= 0 and event.kind != "tick"
+        is_sent = event.sent >= 0 and event.key != TICK
         causes = self._upto(event.sent) if is_sent else 0
         same = self._of_key.get(event.key, 0) & earlier
         return causes | self._upto(same.bit_length() - 1) if same else causes
@@ -136,6 +145,10 @@ class Past:
         for touched, writes in footprint.items():
             found |= (self._touched if writes else self._written).get(touched, 0)
         return found
+
+    def ticks(self, steps: Steps) -> int:
+        """Return how often time has passed."""
+        return (self._of_key.get(TICK, 0) & steps).bit_count()
 
     def after(self, at: int) -> Steps:
         """Return a step and what came of it."""
