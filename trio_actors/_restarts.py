@@ -95,6 +95,7 @@ class Restarting(Growing):
     async def _take_down(
         self, names: list[str], failed: Cell, why: BaseException
     ) -> None:
+        self.runtime.touch("spawn", self.path)
         for name in reversed(names):
             cell = self.children.get(name)
             if cell is None or cell is failed:
@@ -134,6 +135,7 @@ class Restarting(Growing):
         """
         if self._owner_ends:
             return False
+        self.runtime.touch("spawn", self.path)
         cell = self.children.get(name)
         if cell is None:
             spec = None if self.specs is None else self.specs.get(name)

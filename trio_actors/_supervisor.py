@@ -96,6 +96,8 @@ class Family(Restarting):
         """Do what `close()` does; the children are killed in between."""
         if halt <= self.closing:
             return
+        # Endings only read it, so that they commute: who takes all down is a writer.
+        self.runtime.touch("spawn", self.path)
         self.closing = halt
         if self._work_scope is not None:
             self._work_scope.cancel()
@@ -169,6 +171,7 @@ class Family(Restarting):
     def drain(self, cell: Cell) -> None:
         """Let *cell* and all below it finish; then stop it."""
         for one in walk([cell]):
+            self.runtime.touch("spawn", one.path)
             one.box.shut(Door.INSIDE, "stopped")
             if one.under is not None:
                 one.under.slit = "stopped"

@@ -101,6 +101,8 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     __slots__ = ()
 
     def _family(self) -> Family:
+        # Endings only read it, so that they commute: who looks must be a writer.
+        self._cell.runtime.touch("spawn", self.path)
         if self._cell.phase == "stopped":
             raise not_open(self.path, "child")
         return family_of(self._cell)
@@ -195,7 +197,6 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     def which_children(self) -> Mapping[str, ActorRef[Never] | None]:
         """Return the children in start order; None for one that does not run."""
         family = self._family()
-        family.runtime.touch("spawn", self.path)
         names = family.children if family.specs is None else family.specs
         found = {name: family.children.get(name) for name in names}
         return {
@@ -205,7 +206,6 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     def count_children(self) -> Mapping[str, int]:
         """Return ``specs``, ``active``, ``supervisors`` and ``workers``."""
         family = self._family()
-        family.runtime.touch("spawn", self.path)
         if family.specs is None:
             recipes = [cell.recipe for cell in family.children.values()]
         else:
