@@ -1,0 +1,414 @@
+"""How fast schedules are searched: ``python -m benchmarks.schedules [--quick]``.
+
+The smallest program with a race: two clients read a register, and each writes back one
+more. A run is nine deliveries: two clients begin, two questions, two answers, two
+writes, and the rest in the end. It is run in two ways:
+
+* actor: on the library, the same that production runs: a world is opened, the schedule
+  chosen by a strategy of the searches, every book checked, the world taken down;
+* bare: three Trio tasks and a list of what is on its way. A clock chooses from it
+  whenever no task can run. That is the least that such a search can cost on Trio.
+
+"ping-pong" is one long run in which two actors, or two tasks, throw a ball to each
+other; an operation is a throw. "all orders" is a search of all orders with optimal
+reduction, of one writer and several readers of one register: 2 to the number of
+readers, each in one run.
+
+After each run it is checked that all was delivered, and that the outcome is one that
+the schedule can have.
+"""
+
+import math
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from random import Random
+from time import process_time
+from typing import Any, TypeAlias
+
+import attrs
+import outcome
+import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+from trio_actors import Actor, ActorRef, Request, handler
+from trio_actors.testing import World
+from trio_actors.testing._dpor import Optimal
+from trio_actors.testing._events import Run, Search
+from trio_actors.testing._flight import Lab, run_lab
+from trio_actors.testing._footprints import Rules
+from trio_actors.testing._search import canonical
+from trio_actors.testing._strategies import Fifo, RandomWalk
+
+from ._books import check
+from ._records import Sample
+from ._variants import Row, Trial
+
+SCHEDULES, QUICK_SCHEDULES = 1500, 200
+THROWS, QUICK_THROWS = 20_000, 2000
+READERS, QUICK_READERS = 8, 4
+STEPS = 9  # of one run of the smallest program
+SEED = 1
+FIFO, WALK = "lost update, first sent first", "lost update, random walk"
+PING_PONG, ORDERS = "ping-pong, in one run", "all orders of readers"
+
+Choose: TypeAlias = Callable[[int], int]
+"""Which is next of so many things that are on their way."""
+
+# --- On the library -----------------------------------------------------------
+
+
+@attrs.frozen
+class Read(Request[int]):
+    """What is the value?"""
+
+
+@attrs.frozen
+class Write:
+    """Be this."""
+
+    value: int
+
+
+class Register(Actor[Read | Write]):
+    """Keeps a value."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    @handler(reads_only=True)
+    def read(self, message: Read) -> int:
+        """Tell it."""
+        return self.value
+
+    @handler
+    def write(self, message: Write) -> None:
+        """Change it."""
+        self.value = message.value
+
+
+async def lost_update(world: World) -> int:
+    """Let two clients add one to a register, as one should not."""
+    register = await world.spawn(Register)
+
+    async def add() -> None:
+        value = await register.ask(Read())
+        await register.tell(Write(value + 1))
+
+    world.client(add)
+    world.client(add)
+    await world.settled()
+    instance = register._cell.instance
+    assert isinstance(instance, Register)
+    return instance.value
+
+
+async def readers(number: int, world: World) -> None:
+    """Let so many clients read what one writes: 2 to the *number* classes."""
+    register = await world.spawn(Register)
+    world.client(register.tell, Write(1))
+    for _ in range(number):
+        world.client(register.ask, Read())
+    await world.settled()
+
+
+@attrs.frozen
+class Ball:
+    """It is thrown back to where it came from, so many times."""
+
+    left: int
+    back: "ActorRef[Ball]"
+
+
+class Player(Actor[Ball]):
+    """Throws it back."""
+
+    @handler
+    def throw(self, message: Ball) -> None:
+        """Throw the ball back, if there are throws left."""
+        if message.left:
+            message.back.tell_nowait(Ball(message.left - 1, self.context.ref))
+
+
+async def ping_pong(throws: int, world: World) -> None:
+    """Let two actors throw a ball."""
+    one, other = await world.spawn(Player), await world.spawn(Player)
+    await one.tell(Ball(throws - 1, other))
+    await world.settled()
+
+
+def search(
+    program: Callable[[World], Awaitable[Any]], how: Search, most: float
+) -> tuple[list[Run], float]:
+    """Run a program until the search is at its end; return the runs and the seconds."""
+    lab = Lab(program, Rules(sampled=False))
+    runs: list[Run] = []
+
+    async def every() -> None:
+        more = True
+        while more and len(runs) < most:
+            run = await lab.once(how)
+            runs.append(run)
+            more = how.learn(run)
+
+    begin = process_time()
+    run_lab(lab, every)
+    seconds = process_time() - begin
+    check("runs that failed", sum(run.error is not None for run in runs), 0)
+    return runs, seconds
+
+
+def measure_actors(strategy: Callable[[], Search], number: int) -> Sample:
+    """Run the smallest program so many times on the library."""
+    runs, seconds = search(lost_update, strategy(), number)
+    check_runs([(len(run.trace), run.outcome) for run in runs], number)
+    return Sample(number, seconds)
+
+
+def measure_throws(throws: int) -> Sample:
+    """Let two actors throw a ball in one run."""
+    (run,), seconds = search(partial(ping_pong, throws), Fifo(), 1)
+    check("throws", sum(step.kind == "message" for step in run.trace), throws)
+    return Sample(throws, seconds)
+
+
+def measure_orders(number: int) -> Sample:
+    """Search all orders of so many readers."""
+    runs, seconds = search(partial(readers, number), Optimal(), math.inf)
+    check("classes", len({canonical(run.trace) for run in runs}), 2**number)
+    check("runs", len(runs), 2**number)
+    return Sample(len(runs), seconds)
+
+
+def check_runs(runs: Sequence[tuple[int, object]], number: int) -> None:
+    """Check that so many runs were complete, and that none has a wrong outcome.
+
+    Raises:
+        RuntimeError: One is not the program that is measured.
+    """
+    check("runs", len(runs), number)
+    check("complete runs", sum(steps == STEPS for steps, _ in runs), number)
+    check("outcomes", sum(value in {1, 2} for _, value in runs), number)
+
+
+# --- On bare Trio -------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class Place:
+    """Where a task waits for what is delivered to it."""
+
+    task: Task | None = None
+
+    async def receive(self) -> Any:
+        """Wait for the next delivery."""
+        self.task = current_task()
+        return await wait_task_rescheduled(_abort)
+
+
+def _abort(_: object) -> Abort:
+    return Abort.SUCCEEDED
+
+
+class BareClock(trio.abc.Clock):
+    """Delivers one thing whenever no task can run."""
+
+    def __init__(self, choose: Choose) -> None:
+        self.choose = choose
+        self.on_its_way: list[tuple[Place, object]] = []
+        self.rest = Place()
+        self.ranks: list[int] = []
+
+    def start_clock(self) -> None:
+        """Start; there is nothing to do."""
+
+    def current_time(self) -> float:
+        """Return the time, which does not pass."""
+        return 0.0
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Deliver what is chosen; at rest, wake who waits for that."""
+        rank = 0
+        if self.on_its_way:
+            rank = self.choose(len(self.on_its_way))
+            place, value = self.on_its_way.pop(rank)
+        else:
+            place, value = self.rest, None
+        if place.task is None:
+            return math.inf  # at the start and at the end: the loop waits for nobody
+        self.ranks.append(rank)
+        reschedule(place.task, outcome.Value(value))
+        place.task = None
+        return 0
+
+    def send(self, to: Place, value: object) -> None:
+        """Let something be on its way."""
+        self.on_its_way.append((to, value))
+
+
+async def bare_register(clock: BareClock, mine: Place, values: list[int]) -> None:
+    """Keep a value: the last of *values*."""
+    while True:
+        asker, value = await mine.receive()
+        if asker is None:
+            values.append(value)
+        else:
+            clock.send(asker, values[-1])
+
+
+async def bare_client(clock: BareClock, register: Place) -> None:
+    """Begin when that is chosen; add one to the register."""
+    mine = Place()
+    clock.send(mine, None)
+    await mine.receive()
+    clock.send(register, (mine, None))
+    value = await mine.receive()
+    clock.send(register, (None, value + 1))
+
+
+async def bare_update(clock: BareClock) -> int:
+    """Let two clients add one to a register."""
+    register, values = Place(), [0]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bare_register, clock, register, values)
+        nursery.start_soon(bare_client, clock, register)
+        nursery.start_soon(bare_client, clock, register)
+        await clock.rest.receive()
+        nursery.cancel_scope.cancel()
+    return values[-1]
+
+
+async def bare_player(clock: BareClock, mine: Place, other: Place) -> None:
+    """Throw the ball back, if there are throws left."""
+    while True:
+        left = await mine.receive()
+        if left:
+            clock.send(other, left - 1)
+
+
+async def bare_ping_pong(clock: BareClock, throws: int) -> None:
+    """Let two tasks throw a ball."""
+    one, other = Place(), Place()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bare_player, clock, one, other)
+        nursery.start_soon(bare_player, clock, other, one)
+        clock.send(one, throws - 1)
+        await clock.rest.receive()
+        nursery.cancel_scope.cancel()
+
+
+def measure_bare(choose: Choose, number: int) -> Sample:
+    """Run the smallest program so many times, with one task each."""
+    clock = BareClock(choose)
+    runs: list[tuple[int, object]] = []
+
+    async def every() -> None:
+        for _ in range(number):
+            clock.ranks = []
+            value = await bare_update(clock)
+            runs.append((len(clock.ranks), value))
+
+    begin = process_time()
+    trio.run(every, clock=clock)
+    seconds = process_time() - begin
+    check_runs(runs, number)
+    return Sample(number, seconds)
+
+
+def measure_bare_throws(throws: int) -> Sample:
+    """Let two tasks throw a ball in one run."""
+    clock = BareClock(first)
+    begin = process_time()
+    trio.run(bare_ping_pong, clock, throws, clock=clock)
+    seconds = process_time() - begin
+    check("throws", len(clock.ranks) - 1, throws)  # the last is the rest
+    return Sample(throws, seconds)
+
+
+def first(_: int) -> int:
+    """Choose what was sent first."""
+    return 0
+
+
+# --- What is measured, and what for -------------------------------------------
+
+
+def rows(*, quick: bool) -> list[Row]:
+    """Return what is measured."""
+    number = QUICK_SCHEDULES if quick else SCHEDULES
+    throws = QUICK_THROWS if quick else THROWS
+    drawn = Random(SEED)
+    return [
+        Row(
+            FIFO,
+            {
+                "actor": partial(measure_actors, Fifo, number),
+                "bare": partial(measure_bare, first, number),
+            },
+        ),
+        Row(
+            WALK,
+            {
+                "actor": partial(measure_actors, partial(RandomWalk, SEED), number),
+                "bare": partial(measure_bare, drawn.randrange, number),
+            },
+        ),
+        Row(
+            PING_PONG,
+            {
+                "actor": partial(measure_throws, throws),
+                "bare": partial(measure_bare_throws, throws),
+            },
+        ),
+        Row(
+            ORDERS,
+            {"actor": partial(measure_orders, QUICK_READERS if quick else READERS)},
+        ),
+    ]
+
+
+@attrs.frozen
+class Goal:
+    """What one figure is to be at least."""
+
+    row: str
+    least: float
+    against: str = ""
+    """The way that it is compared with; without one it is operations a second."""
+
+    def told(self, row: Row) -> str:
+        """Return the goal, what was measured, and whether that is enough."""
+        if self.against:
+            number, goal, unit = row.ratio("actor", self.against), ".2f", "x bare Trio"
+        else:
+            number, goal, unit = row.per_second("actor"), ",.0f", "a second"
+        if number is None:
+            return f"{self.row}: not measured"
+        verdict = "met" if number >= self.least else "missed"
+        return (
+            f"{self.row}: {number:{goal}} {unit}, goal {self.least:{goal}}: {verdict}"
+        )
+
+
+GOALS = (
+    Goal(FIFO, 1000),
+    Goal(FIFO, 0.40, "bare"),
+    Goal(WALK, 1000),
+    Goal(WALK, 0.40, "bare"),
+    Goal(PING_PONG, 50_000),
+)
+
+TRIAL = Trial("schedules", "How fast schedules are searched", rows, against=("bare",))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and tell which goals are met; return the exit status."""
+    status = TRIAL.main(arguments)
+    by_title = {row.title: row for row in TRIAL.rows}
+    for goal in GOALS:
+        print(goal.told(by_title[goal.row]))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
