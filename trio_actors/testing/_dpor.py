@@ -39,13 +39,17 @@ class Branch:
 
     key: Key
     footprint: Footprint
-    is_sure: bool = True
+    is_sure: bool
     """Whether it will touch that: it did where nothing that matters was different."""
-    below: Tree = attrs.field(factory=list["Branch"])
-    waiting: dict[tuple[Key, ...], Rest] = attrs.field(
-        factory=dict[tuple[Key, ...], Rest]
-    )
+    below: Tree
+    waiting: dict[tuple[Key, ...], Rest] | None = None
     """What is planned afterwards, unless what this has touched shows it is no use."""
+
+    def wait(self, rest: Rest) -> None:
+        """Let a plan wait until this has been tried."""
+        if self.waiting is None:
+            self.waiting = {}
+        self.waiting.setdefault(rest.keys(), rest.copy())
 
 
 Tree: TypeAlias = list[Branch]
@@ -94,7 +98,9 @@ class Optimal:
         if is_new:
             for place, event in enumerate(enabled):
                 if event.kind != "fault" and event.key not in path[at].asleep:
-                    path[at].tree.append(Branch(event.key, event.footprint))
+                    path[at].tree.append(
+                        Branch(event.key, event.footprint, is_sure=False, below=[])
+                    )
                     return place
         raise Blocked
 
@@ -142,8 +148,9 @@ class Optimal:
     def _leave(self, place: _Place) -> Branch:
         """Take out the first branch, and plan what has waited for it."""
         branch = place.tree.pop(0)
-        for rest in branch.waiting.values():
-            plan(place, rest)
+        if branch.waiting:
+            for rest in branch.waiting.values():
+                plan(place, rest)
         return branch
 
     # --- Between two runs ---
@@ -235,16 +242,17 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
     while True:
         for branch in branches:
             if not branch.is_sure and rest.is_open(branch.key):
-                branch.waiting.setdefault(rest.keys(), rest.copy())
+                branch.wait(rest)
                 return False
             if rest.can_begin_with(branch.key, branch.footprint):
                 break
         else:
-            for event in rest.in_order():
+            for key, footprint, is_sure in rest.in_order():
                 if settled is None:
-                    settled = rest.has_early(event[0])
-                tree.append(Branch(*event))
-                tree = tree[-1].below
+                    settled = rest.has_early(key)
+                branch = Branch(key, footprint, is_sure, below=[])
+                tree.append(branch)
+                tree = branch.below
             return settled is not False
         if settled is None:
             settled = rest.has_early(branch.key)

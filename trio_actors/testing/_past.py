@@ -221,9 +221,10 @@ class Past:
         missing = self.after(first) | late.gone
         missing &= self._touched.get(("turn", late.receiver), 0)
         missing &= (1 << late.at) - 1
-        if not missing:
-            return late.is_ghost
-        return bool(self._busy.get(late.receiver, 0) & missing & -missing)
+        busy = self._busy.get(late.receiver, 0)
+        if not missing:  # then it is as it was where the ghost would have been
+            return late.is_ghost and bool(busy >> (late.at - 1) & 1)
+        return bool(busy & missing & -missing)
 
 
 def _receiver(event: Event) -> str:

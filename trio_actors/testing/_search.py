@@ -17,7 +17,7 @@ from hashlib import blake2b
 import attrs
 
 from .._errors import ActorError
-from ._events import Blocked, Event, Footprint, Key, Run, Touched, dependent
+from ._events import Blocked, Event, Footprint, Key, Run, Touched
 
 Asleep = dict[Key, Footprint]
 """What need not be taken next: it was, here, and all that follows was tried."""
@@ -35,25 +35,31 @@ def canonical(trace: Sequence[Event]) -> Hashable:
     by the how manieth of that key it was.)
     """
     counts: dict[Key, int] = {}
-    lines: dict[Touched, list[tuple[bool, list[str]]]] = {}
+    lines: dict[Touched, list[str]] = {}
+    readers: dict[Touched, list[str]] = {}
     for event in trace:
-        counts[event.key] = count = counts.get(event.key, 0) + 1
-        name = f"{count} {event.key}"
+        key = event.key
+        counts[key] = count = counts.get(key, 0) + 1
+        name = f"{count}{_BETWEEN}{_BETWEEN.join(key)}"
         for touched, writes in event.footprint.items():
+            if not writes:
+                readers.setdefault(touched, []).append(name)
+                continue
             line = lines.setdefault(touched, [])
-            if writes or not line or line[-1][0]:
-                line.append((writes, [name]))
-            else:
-                line[-1][1].append(name)
+            if touched in readers:
+                line += [_READ, *sorted(readers.pop(touched))]
+            line += [_WRITTEN, name]
+    for touched, names in readers.items():
+        lines.setdefault(touched, []).extend([_READ, *sorted(names)])
     # Who touched nothing is in no line.
-    text = [
-        sorted(counts.items()),
-        [
-            (touched, [(writes, sorted(names)) for writes, names in line])
-            for touched, line in sorted(lines.items())
-        ],
-    ]
-    return blake2b(repr(text).encode(), digest_size=16).digest()
+    every = [f"{count}{_BETWEEN}{_BETWEEN.join(key)}" for key, count in counts.items()]
+    text = [*sorted(every)]
+    for touched in sorted(lines):
+        text += [_LINE, *touched, *lines[touched]]
+    return blake2b("\0".join(text).encode(), digest_size=16).digest()
+
+
+_READ, _WRITTEN, _LINE, _BETWEEN = "\1", "\2", "\3", "\4"
 
 
 def find(wanted: Key, enabled: Sequence[Event]) -> int | None:
@@ -108,11 +114,16 @@ def check_length(run: Run, length: int) -> None:
 
 def still_asleep(asleep: Asleep, done: Footprint) -> Asleep:
     """Return what sleeps on after a step: what does not depend on it."""
-    return {
-        key: footprint
-        for key, footprint in asleep.items()
-        if not dependent(footprint, done)
-    }
+    left: Asleep = {}
+    for key, footprint in asleep.items():
+        # As dependent() says, but this is where the time goes.
+        for touched, writes in done.items():
+            other = footprint.get(touched)
+            if other is not None and (writes or other):
+                break
+        else:
+            left[key] = footprint
+    return left
 
 
 @attrs.define
