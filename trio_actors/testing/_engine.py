@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from ._events import Run, Search
 from ._faults import Faults, Plan, plans_of
 from ._flight import Lab, run_lab
 from ._footprints import Rules
+from ._jobs import Crew
 from ._search import NotRepeatable, canonical
 from ._shrink import Deviations, Shrinker, deviations
 from ._strategies import Portfolio, Replay
@@ -60,19 +62,23 @@ class Findings:
 
     def note(self, run: Run) -> None:
         """Take note of a run."""
-        self.schedules += 1
         self.last = run
         if run.blocked:
+            self.schedules += 1
             self.blocked += 1
             return
-        name = canonical(run.trace)
-        self.met[name] = self.met.get(name, 0) + 1
+        self.count(canonical(run.trace))
         number: dict[tuple[str, str], int] = {}
         for event in run.trace:
             if event.kind == "message":
                 pair = event.src, event.dst
                 number[pair] = number.get(pair, 0) + 1
                 self.messages[*pair, number[pair]] = None
+
+    def count(self, name: Hashable) -> None:
+        """Count a run of a class."""
+        self.schedules += 1
+        self.met[name] = self.met.get(name, 0) + 1
 
 
 @attrs.frozen(kw_only=True)
@@ -84,6 +90,19 @@ class Job:
     schedules: int = 1000
     exhaustive: bool = False
     seed: int = 0
+    jobs: int = 1
+    """In how many processes schedules are drawn."""
+
+
+@attrs.frozen
+class Drawn:
+    """What another process has to say of a run that was drawn."""
+
+    name: Hashable
+    """Its class."""
+    caveats: tuple[str, ...] = ()
+    trouble: str = ""
+    """What it raised. Then it is run here, too: an exception does not travel well."""
 
 
 class Explorer:
@@ -93,10 +112,25 @@ class Explorer:
         self.task: Job = task
         self.lab: Lab = Lab(task.program, task.rules)
         self.found: Findings = Findings()
+        self._one_by_one = Optimal()
+        self._drawn = Portfolio(task.seed)
+        self._more = not task.rules.checkpoints
+        self._crew: Crew[Drawn] | None = None
 
     def explore(self) -> Findings:
         """Search, and make what was found small."""
-        run_lab(self.lab, self._explore)
+        task = self.task
+        if task.exhaustive:
+            run_lab(self.lab, self._try_all)
+        else:
+            # Run 0 is drawn here: what it shows of the program goes along in a fork,
+            # and there is none where few orders were all.
+            alone = task.schedules if task.jobs == 1 else 1
+            run_lab(self.lab, partial(self._try_many, alone))
+            if not self._is_over:
+                self._try_together()
+        if self.found.failed is not None:
+            run_lab(self.lab, partial(self._make_small, self.found.failed))
         return self.found
 
     def replay(self, schedule: Deviations, plan: Plan) -> Findings:
@@ -111,14 +145,9 @@ class Explorer:
         run_lab(self.lab, replay)
         return self.found
 
-    async def _explore(self) -> None:
-        if self.task.exhaustive:
-            await self._try_all()
-        else:
-            await self._try_many()
-        if self.found.failed is not None:
-            await self._confirm(self.found.failed)
-            await self._shrink(self.found.failed)
+    async def _make_small(self, failed: Run) -> None:
+        await self._confirm(failed)
+        await self._shrink(failed)
 
     # --- All orders ---
 
@@ -145,23 +174,84 @@ class Explorer:
 
     # --- Many orders ---
 
-    async def _try_many(self) -> None:
+    @property
+    def _is_over(self) -> bool:
+        found = self.found
+        at_its_end = found.complete or found.schedules >= self.task.schedules
+        return at_its_end or found.failed is not None
+
+    async def _try_many(self, most: int) -> None:
         """Try the orders one after the other; soon, in between, some that are drawn.
 
         A small space is soon at its end; in a large one the search goes deep before it
         goes far, and a draw finds more.
+
+        Args:
+            most: How many are drawn at most.
         """
-        found, faults = self.found, self.task.rules.faults
-        one_by_one, drawn = Optimal(), Portfolio(self.task.seed)
-        more = not self.task.rules.checkpoints
-        while found.schedules < self.task.schedules and found.failed is None:
-            if not more or (found.schedules > FEW and found.schedules % 2):
-                await self._run(drawn, ())
+        found = self.found
+        while not self._is_over and self._drawn.number < most:
+            if not self._more or (found.schedules > FEW and found.schedules % 2):
+                await self._draw()
             else:
-                more = await self._run(one_by_one, ())
-                if not more and faults == Faults() and found.failed is None:
-                    found.complete = True
+                self._more = await self._run(self._one_by_one, ())
+                found.complete = (
+                    not self._more
+                    and self.task.rules.faults == Faults()
+                    and found.failed is None
+                )
+
+    # --- In several processes ---
+
+    def _try_together(self) -> None:
+        """Go on, and let other processes run what is drawn."""
+        numbers = range(self._drawn.number, self.task.schedules)
+        with Crew(self._work, numbers, self.task.jobs) as self._crew:
+            run_lab(self.lab, partial(self._try_many, self.task.schedules))
+
+    async def _draw(self) -> None:
+        if self._crew is None:
+            await self._run(self._drawn, ())
+            return
+        drawn = self._crew.take()
+        if not drawn.trouble:
+            self._drawn.number += 1
+            self.lab.caveats.update(dict.fromkeys(drawn.caveats))
+            self.found.count(drawn.name)
+            return
+        await self._run(self._drawn, ())
+        if self.found.failed is None:
+            raise NotRepeatable(
+                f"the same schedule gave another run: it passes, and in another process"
+                f" it raised {drawn.trouble}. Something is not controlled: state that"
+                " outlives the test, random numbers that are not the system's, real"
+                " time."
+            )
+
+    def _work(self, numbers: range, tell: Callable[[Drawn], None]) -> None:
+        """Do the share of one process; it ends with what fails."""
+
+        async def work() -> None:
+            for number in numbers:
+                self._drawn.number = number
+                drawn = await self._at_work(sure=number % AGAIN != 0)
+                tell(drawn)
+                if drawn.trouble:
                     return
+
+        run_lab(self.lab, work)
+
+    async def _at_work(self, *, sure: bool) -> Drawn:
+        try:
+            run = await self.lab.once(self._drawn)
+            if run.error is None and not sure:
+                await self._confirm(run, ())
+        except BaseException as error:  # a test that is skipped, say
+            return Drawn(None, trouble=repr(error))
+        if run.error is not None:
+            return Drawn(None, trouble=repr(run.error))
+        self._drawn.learn(run)
+        return Drawn(canonical(run.trace), tuple(self.lab.caveats))
 
     # --- One run ---
 

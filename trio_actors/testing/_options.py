@@ -16,6 +16,7 @@ from .._errors import show
 from ._engine import Job
 from ._faults import NO_FAULTS, Faults
 from ._footprints import Rules
+from ._jobs import obstacle
 from ._settings import SETTINGS
 from ._world import World
 
@@ -38,6 +39,7 @@ class Options:
     allow_io: bool = False
     seed: int = 0
     replay: str | None = None
+    jobs: int = 1
 
     def __attrs_post_init__(self) -> None:
         if type(self.schedules) is not int or self.schedules < 1:
@@ -62,8 +64,15 @@ class Options:
 
     def overruled(self) -> Options:
         """Return what they are with what the command line says."""
-        given = attrs.asdict(SETTINGS, filter=lambda _, value: value is not None)
-        return attrs.evolve(self, **given)
+        given: dict[str, Any] = {
+            "replay": SETTINGS.replay,
+            "schedules": SETTINGS.schedules,
+            "seed": SETTINGS.seed,
+            "jobs": _jobs(SETTINGS.jobs),
+        }
+        return attrs.evolve(
+            self, **{name: value for name, value in given.items() if value is not None}
+        )
 
     @property
     def written(self) -> list[str]:
@@ -98,6 +107,7 @@ class Options:
             schedules=self.schedules,
             exhaustive=self.exhaustive,
             seed=self.seed,
+            jobs=self.jobs,
         )
 
     @property
@@ -117,6 +127,17 @@ class Options:
             "I/O as it happened to be": self.allow_io,
         }
         return [text for text, holds in every.items() if holds]
+
+
+def _jobs(wanted: int | None) -> int | None:
+    """Return how many processes there can be now; tell if they are not as many."""
+    if wanted is None or wanted == 1:
+        return wanted
+    why = obstacle()
+    if not why:
+        return wanted
+    SETTINGS.remarks[f"--actors-jobs={wanted}: in one process, for {why}"] = None
+    return 1
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 
 
@@ -12,6 +14,12 @@ class Settings:
     replay: str | None = None
     schedules: int | None = None
     seed: int | None = None
+    jobs: int | None = None
+    """In how many processes schedules are drawn."""
+    diagrams: Path | None = None
+    """The folder for the diagrams of what has failed."""
+    remarks: dict[str, None] = attrs.field(factory=dict[str, None])
+    """What could not be done as it was wanted; for the end of the report."""
 
 
 SETTINGS = Settings()
