@@ -1,8 +1,14 @@
 """The library's own programs: each must hold in every order, and with every crash."""
 
-from tests.testing.selftest import asking, restarts, stopping
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
-PROGRAMS = [
+from tests.testing.selftest import asking, restarts, stopping
+from trio_actors.testing import World
+
+Program: TypeAlias = Callable[[World], Awaitable[None]]
+
+PROGRAMS: list[Program] = [
     restarts.restart,
     restarts.escalation,
     restarts.sweep,
