@@ -1,7 +1,8 @@
 """Random programs, and whether two searches see the same outcomes of them.
 
 ``python -m tests.testing.fuzz tarnsd 0 1000`` compares 1,000 programs with what these
-letters stand for, and prints those that differ.
+letters stand for, and prints those that differ. A fourth argument says how many
+schedules without reduction are too many; a fifth, how much happens in a program.
 
 Rules of this file:
 
@@ -174,10 +175,11 @@ def _compare(program: Program, report: Report, limit: int) -> str:
 def main() -> None:
     """Compare, and print what differs."""
     logging.disable(logging.CRITICAL)
-    letters, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    report = compare(letters, range(first, last))
+    letters = sys.argv[1]
+    first, last, *more = (int(argument) for argument in sys.argv[2:])
+    report = compare(letters, range(first, last), *more)
     for seed, missed in report.different:
-        print(f"{missed}: {letters} {seed}\n{make(letters, seed)}")
+        print(f"{missed}: {letters} {seed}\n{make(letters, seed, *more[1:])}")
     print(report)
 
 
