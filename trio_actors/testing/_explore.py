@@ -20,8 +20,10 @@ from ._diagram import diagram
 from ._engine import Explorer, Findings
 from ._events import Run
 from ._faults import NO_FAULTS, Faults, read_plan, write_plan
+from ._files import keep_diagram
 from ._held import Held
 from ._options import Level, Options, Order, Program, Timers
+from ._settings import SETTINGS
 from ._token import Token, decode, fingerprint
 from ._verdict import failure_report, found as found_text, sampled, stopped, verified
 from ._world import World
@@ -255,7 +257,8 @@ def explore(
 
     The test's first parameter is the world; further ones are pytest fixtures.
     ``pytest --actors-schedules=``, ``--actors-seed=`` and ``--actors-replay=`` overrule
-    the options.
+    the options; ``--actors-jobs=`` searches in several processes, with the same result;
+    ``--actors-diagrams=`` writes the failing schedule to a file.
 
     Args:
         schedules: How many runs at most.
@@ -312,13 +315,20 @@ def _test_of(
         fixtures = [one.name for one in parameters]
         found = search(program, name, options.overruled(), fixtures)
         if found.failure is not None:
-            error = found.failure.error
-            error.add_note(str(found.failure))
-            raise error
+            raise _reported(found.failure)
 
     # What pytest reads: its fixtures are the test's, the world is not one of them.
     test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return test
+
+
+def _reported(failure: Failure) -> BaseException:
+    """Return the error of a test, with all that there is to say of it."""
+    report = str(failure)
+    if SETTINGS.diagrams is not None:
+        report += f"\n{keep_diagram(SETTINGS.diagrams, failure.diagram('mermaid'))}\n"
+    failure.error.add_note(report)
+    return failure.error
 
 
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:

@@ -26,6 +26,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
+XDIST = "pytest-xdist has processes of its own"
+
 Work: TypeAlias = Callable[[range, Callable[[T], None]], None]
 """Does the numbers of one share, in their order, and hands in each one's result."""
 
@@ -35,7 +37,7 @@ def obstacle() -> str:
     if "fork" not in multiprocessing.get_all_start_methods():
         return "this system cannot fork"
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        return "pytest-xdist has processes of its own"
+        return XDIST
     if multiprocessing.current_process().daemon:
         return "it runs in a daemonic process, which may have none of its own"
     mine = threading.current_thread()

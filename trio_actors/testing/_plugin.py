@@ -7,16 +7,22 @@ A test under ``explore`` is a plain function, which needs no pytest-trio.
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from ._jobs import XDIST
 from ._run import open_world, run_on_world_clock
-from ._settings import SETTINGS
+from ._settings import SETTINGS, Settings
+from ._token import decode
 from ._world import World
 
 _TREE = pytest.StashKey[str]()
+_BEFORE = pytest.StashKey[Settings]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("actors", "searches for schedules (trio_actors)")
     group.addoption(
         "--actors-replay",
+        type=_token,
         metavar="TOKEN",
         help="run this one schedule in each test under @explore: choose one with -k",
     )
@@ -34,22 +41,80 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many schedules a search runs at most",
     )
     group.addoption(
-        "--actors-seed", type=int, metavar="N", help="the seed of what is drawn"
+        "--actors-seed", type=_seed, metavar="N", help="the seed of what is drawn"
+    )
+    group.addoption(
+        "--actors-jobs",
+        type=_count,
+        metavar="N",
+        help="in how many processes a search runs what is drawn; with pytest-xdist in"
+        " one, since its workers are processes",
+    )
+    group.addoption(
+        "--actors-diagrams",
+        type=_folder,
+        metavar="DIR",
+        help="write a Mermaid diagram of each failing schedule to a file there",
     )
 
 
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
 def _count(text: str) -> int:
-    number = int(text)
+    number = _seed(text)
     if number < 1:
-        raise ValueError
+        raise ArgumentTypeError(f"{text} is too few: write a number from 1")
     return number
+
+
+def _token(text: str) -> str:
+    try:
+        decode(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentTypeError(f"{text!r} is a file: write the name of a folder")
+    return folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the options over."""
+    config.stash[_BEFORE] = attrs.evolve(SETTINGS)
     SETTINGS.replay = config.getoption("actors_replay")
     SETTINGS.schedules = config.getoption("actors_schedules")
     SETTINGS.seed = config.getoption("actors_seed")
+    SETTINGS.jobs = config.getoption("actors_jobs")
+    SETTINGS.diagrams = config.getoption("actors_diagrams")
+    SETTINGS.remarks = {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give them back: a session may have been started within another one."""
+    before = config.stash[_BEFORE]
+    for name, value in attrs.asdict(before, recurse=False).items():
+        setattr(SETTINGS, name, value)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Tell what was not done as it was wanted."""
+    jobs = SETTINGS.jobs or 1
+    if jobs > 1 and config.pluginmanager.hasplugin("dsession"):
+        # What its workers have to say does not come here.
+        SETTINGS.remarks[f"--actors-jobs={jobs}: in one process, for {XDIST}"] = None
+    for remark in SETTINGS.remarks:
+        terminalreporter.write_line(f"actors: {remark}", yellow=True)
 
 
 @pytest.fixture
