@@ -236,7 +236,7 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
     """
     for key, footprint in place.asleep.items():
         if rest.can_begin_with(key, footprint):
-            return rest.has_early(key)
+            return rest.is_settled_by(key, footprint, is_sure=True)
     tree, branches = place.tree, place.tree[tried:]
     settled = None
     while True:
@@ -249,13 +249,15 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
         else:
             for key, footprint, is_sure in rest.in_order():
                 if settled is None:
-                    settled = rest.has_early(key)
+                    settled = rest.is_settled_by(key, footprint, is_sure=is_sure)
                 branch = Branch(key, footprint, is_sure, below=[])
                 tree.append(branch)
                 tree = branch.below
             return settled is not False
         if settled is None:
-            settled = rest.has_early(branch.key)
+            settled = rest.is_settled_by(
+                branch.key, branch.footprint, is_sure=branch.is_sure
+            )
         if not branch.below:
             return settled  # a leaf: what follows it is tried anyway
         rest.remove(branch.key)

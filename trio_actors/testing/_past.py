@@ -266,11 +266,17 @@ class Rest:
             return bool(self._steps)
         return self._past.first(key, self._steps) is None
 
-    def has_early(self, key: Key) -> bool:
-        """Whether an event is the late one, or came before it."""
+    def is_settled_by(self, key: Key, footprint: Footprint, *, is_sure: bool) -> bool:
+        """Whether it can begin with that also if other steps come later than it did.
+
+        Those do not touch what the late one did; what it will touch, that has to be
+        seen.
+        """
+        late = self._late
+        if late is not None and late.key == key:
+            return is_sure and footprint == late.footprint
         early = self._steps & ((1 << self._at) - 1)
-        is_late = self._late is not None and self._late.key == key
-        return is_late or self._past.first(key, early) is not None
+        return self._past.first(key, early) is not None
 
     def remove(self, key: Key) -> None:
         """Take out an event, if it is there."""
