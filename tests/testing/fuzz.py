@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
+import random
 import sys
 from collections.abc import Hashable, Iterable
 
@@ -24,7 +25,6 @@ from tests.testing.players import perform
 from trio_actors._errors import leaves
 from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Run, Search
-from trio_actors.testing._faults import Plan
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
 from trio_actors.testing._search import Depth, NotRepeatable, canonical
@@ -58,11 +58,7 @@ class Seen:
 
 
 def search(
-    program: Program,
-    how: Search,
-    limit: int,
-    rules: Rules | None = None,
-    plan: Plan = (),
+    program: Program, how: Search, limit: int, rules: Rules | None = None
 ) -> Seen:
     """Run a program until the search has come to its end, or has had enough."""
     lab = Lab(perform(program), rules or Rules(sampled=False))
@@ -71,7 +67,7 @@ def search(
     async def every() -> None:
         more = True
         while more and seen.runs < limit:
-            run = await lab.once(how, plan)
+            run = await lab.once(how, program.plan)
             seen.note(run)
             more = how.learn(run)
         seen.complete = not more
@@ -123,6 +119,21 @@ def rules_for(letters: str) -> Rules:
     return Rules(enqueue="E" in letters, race="I" not in letters, sampled=False)
 
 
+def program_of(letters: str, seed: int, size: int = 6) -> Program:
+    """Make a program; with a ``p`` one of its actors crashes at a message."""
+    program = make(letters, seed, size)
+    if "p" not in letters:
+        return program
+    (run,) = search(program, Depth(), 1, rules_for(letters)).outcomes.values()
+    messages = [event.key[1:] for event in run.trace if event.kind == "message"]
+    crashes = [
+        (src, dst, messages[: at + 1].count((src, dst)))
+        for at, (src, dst) in enumerate(messages)
+    ]
+    plans = [(), *((crash,) for crash in crashes)]
+    return attrs.evolve(program, plan=random.Random(seed).choice(plans))
+
+
 def compare(
     letters: str, seeds: Iterable[int], limit: int = 5000, size: int = 6
 ) -> Report:
@@ -136,7 +147,7 @@ def compare(
     """
     report = Report(letters)
     for seed in seeds:
-        missed = compare_one(make(letters, seed, size), report, limit)
+        missed = compare_one(program_of(letters, seed, size), report, limit)
         if missed:
             report.different.append((seed, missed))
     return report
@@ -179,7 +190,7 @@ def main() -> None:
     first, last, *more = (int(argument) for argument in sys.argv[2:])
     report = compare(letters, range(first, last), *more)
     for seed, missed in report.different:
-        print(f"{missed}: {letters} {seed}\n{make(letters, seed, *more[1:])}")
+        print(f"{missed}: {letters} {seed}\n{program_of(letters, seed, *more[1:])}")
     print(report)
 
 

@@ -30,6 +30,7 @@ from trio_actors import (
 )
 from trio_actors._mailbox import Overflow
 from trio_actors.testing import World
+from trio_actors.testing._faults import Plan
 
 Op: TypeAlias = tuple[Any, ...]
 """What to do: a verb, which is a method of `Hand` or `Inside`, and its arguments."""
@@ -101,6 +102,8 @@ class Program:
     """How many seconds pass before a group of clients has come to its end."""
     test: Ops = ()
     """What the test itself does while the first clients are at work."""
+    plan: Plan = ()
+    """The messages at which actors crash."""
 
 
 KEY: ServiceKey[Any] = ServiceKey("key")

@@ -55,6 +55,7 @@ FEATURES = {
     "N": "random numbers",
     "2": "a second group of clients",
     "e": "a test that does something itself",
+    "p": "a planned crash",
     "E": "messages come in the order of their sending, whoever sent them",
     "I": "time passes only when nothing else can happen",
 }
