@@ -118,6 +118,7 @@ class Stage:
         self.logs: dict[str, list[Any]] = {}
         self.refs: dict[str, ActorRef[Any]] = {}
         self.parts: dict[str, Part] = {}
+        self.stashed: list[int] = []
         self.player: Any = None
         """What a client or an actor starts when it starts one."""
 
@@ -275,7 +276,6 @@ class Inside(Hand):
         self.message: Any = None
         self.answer: Any = None
         self.children: list[ActorRef[Any]] = []
-        self.stashed: list[int] = []
         part = stage.parts.get(context.ref.path)
         self.start, self.end = ((), ()) if part is None else (part.start, part.end)
         self.log.append(f"incarnation {context.incarnation}")
@@ -359,9 +359,10 @@ class Inside(Hand):
             self.answer = self.context.forward(self.stage.ref(to), message)
 
     def stash(self) -> None:
-        """Put the message in hand aside; not when it comes again."""
-        if self.answer is None and self.message.number not in self.stashed:
-            self.stashed.append(self.message.number)
+        """Put the message in hand aside; not when it comes again, in any life."""
+        number = self.message.number
+        if self.answer is None and number not in self.stage.stashed:
+            self.stage.stashed.append(number)
             self.answer = self.context.stash(self.message)
 
     def unstash(self) -> None:
