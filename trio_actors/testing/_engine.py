@@ -105,6 +105,11 @@ class Drawn:
     """What it raised. Then it is run here, too: an exception does not travel well."""
 
 
+async def test(fn: Callable[[], Awaitable[None]]) -> None:
+    """Call it: so the task of a test has one name, whatever it is run for."""
+    await fn()
+
+
 class Explorer:
     """One search for a schedule that breaks a program."""
 
@@ -121,16 +126,16 @@ class Explorer:
         """Search, and make what was found small."""
         task = self.task
         if task.exhaustive:
-            run_lab(self.lab, self._try_all)
+            self._in_trio(self._try_all)
         else:
             # Run 0 is drawn here: what it shows of the program goes along in a fork,
             # and there is none where few orders were all.
             alone = task.schedules if task.jobs == 1 else 1
-            run_lab(self.lab, partial(self._try_many, alone))
+            self._in_trio(partial(self._try_many, alone))
             if not self._is_over:
                 self._try_together()
         if self.found.failed is not None:
-            run_lab(self.lab, partial(self._make_small, self.found.failed))
+            self._in_trio(partial(self._make_small, self.found.failed))
         return self.found
 
     def replay(self, schedule: Deviations, plan: Plan) -> Findings:
@@ -142,8 +147,11 @@ class Explorer:
             if run.error is not None:
                 self._remember(run, plan)
 
-        run_lab(self.lab, replay)
+        self._in_trio(replay)
         return self.found
+
+    def _in_trio(self, fn: Callable[[], Awaitable[None]]) -> None:
+        run_lab(self.lab, partial(test, fn))
 
     async def _make_small(self, failed: Run) -> None:
         await self._confirm(failed)
@@ -207,7 +215,7 @@ class Explorer:
         """Go on, and let other processes run what is drawn."""
         numbers = range(self._drawn.number, self.task.schedules)
         with Crew(self._work, numbers, self.task.jobs) as self._crew:
-            run_lab(self.lab, partial(self._try_many, self.task.schedules))
+            self._in_trio(partial(self._try_many, self.task.schedules))
 
     async def _draw(self) -> None:
         if self._crew is None:
@@ -239,7 +247,7 @@ class Explorer:
                 if drawn.trouble:
                     return
 
-        run_lab(self.lab, work)
+        self._in_trio(work)
 
     async def _at_work(self, *, sure: bool) -> Drawn:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import warnings
@@ -42,6 +43,8 @@ def obstacle() -> str:
         return "it runs in a daemonic process, which may have none of its own"
     mine = threading.current_thread()
     others = [one.name for one in threading.enumerate() if one is not mine]
+    # Those of trio's that have nothing to do: it knows in a fork that they are gone.
+    others = [name for name in others if not re.fullmatch(r"Trio thread \d+", name)]
     if others:
         return f"other threads run, and a fork would lose them ({', '.join(others)})"
     return ""
