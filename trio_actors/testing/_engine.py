@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from .._errors import leaves
 from ._dpor import Optimal
 from ._events import Run, Search
 from ._faults import Faults, Plan, plans_of
@@ -251,7 +252,7 @@ class Explorer:
 
     async def _at_work(self, *, sure: bool) -> Drawn:
         try:
-            run = await self.lab.once(self._drawn)
+            run = await self._once(self._drawn, ())
             if run.error is None and not sure:
                 await self._confirm(run, ())
         except BaseException as error:  # a test that is skipped, say
@@ -263,8 +264,15 @@ class Explorer:
 
     # --- One run ---
 
-    async def _run(self, search: Search, plan: Plan) -> bool:
+    async def _once(self, search: Search, plan: Plan) -> Run:
         run = await self.lab.once(search, plan)
+        for error in leaves(run.error) if run.error is not None else ():
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise error  # from outside: it says nothing of the program
+        return run
+
+    async def _run(self, search: Search, plan: Plan) -> bool:
+        run = await self._once(search, plan)
         self.found.note(run)
         if run.error is not None:
             self._remember(run, plan)
@@ -279,7 +287,7 @@ class Explorer:
         found.plan, found.smallest = plan, deviations(run.ranks)
 
     async def _again(self, schedule: Deviations, plan: Plan) -> Run:
-        return await self.lab.once(Replay(schedule), plan)
+        return await self._once(Replay(schedule), plan)
 
     async def _confirm(self, run: Run, plan: Plan | None = None) -> None:
         """Run a schedule again: it must be the same run.
