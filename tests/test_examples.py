@@ -190,6 +190,16 @@ def test_13_a_buffer_collects_what_is_said(output: list[str]) -> None:
     ]
 
 
+def test_14_a_race_is_found_and_its_absence_verified(
+    example: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a bank; the guide in the README says it at length (test_guide.py)."""
+    example.main()
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "found after 2 schedules; 1 deviation from FIFO"
+    assert last == "2 classes, 2 schedules, 0 redundant: verified"
+
+
 def test_every_example_has_a_test_and_is_short() -> None:
     """Each is made to be read: a hundred lines at most."""
     names = {name.split("_")[1] for name in globals() if name.startswith("test_")}

@@ -57,7 +57,8 @@ def test_the_readme_opens_with_ten_lines_that_run() -> None:
 
 
 with pytest.MonkeyPatch.context() as _patch:
-    (_code,) = IMPORTED
+    # The second is the guide to the search: tests/testing/test_guide.py runs it.
+    (_code, _) = IMPORTED
     _tests = execute(_code, "readme_tests", _patch)
 
 test_the_listener_is_told_at_the_limit = _tests.test_the_listener_is_told_at_the_limit
