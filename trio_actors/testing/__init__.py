@@ -10,6 +10,7 @@ from ._explore import (
     explore as explore,
 )
 from ._faults import Faults as Faults
+from ._given import Schedule as Schedule, schedules as schedules
 from ._linear import linearizable as linearizable
 from ._probe import Probe as Probe
 from ._run import run as run
@@ -21,10 +22,12 @@ __all__ = [
     "Failure",
     "Faults",
     "Probe",
+    "Schedule",
     "World",
     "at_every_step",
     "check",
     "explore",
     "linearizable",
     "run",
+    "schedules",
 ]

@@ -135,9 +135,13 @@ class Explorer:
             self._in_trio(partial(self._try_many, alone))
             if not self._is_over:
                 self._try_together()
+        self.make_small()
+        return self.found
+
+    def make_small(self) -> None:
+        """Look for a smaller schedule if there is one that fails."""
         if self.found.failed is not None:
             self._in_trio(partial(self._make_small, self.found.failed))
-        return self.found
 
     def replay(self, schedule: Deviations, plan: Plan) -> Findings:
         """Run one schedule."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Concatenate, Literal, ParamSpec, final
 
 import attrs
@@ -21,14 +21,17 @@ from ._engine import Explorer, Findings
 from ._events import Run
 from ._faults import NO_FAULTS, Faults, read_plan, write_plan
 from ._files import keep_diagram
+from ._given import given_again, is_given, literals, pass_over, schedule_of
 from ._held import Held
 from ._options import Level, Options, Order, Program, Timers
 from ._settings import SETTINGS
-from ._token import Token, decode, fingerprint
+from ._token import OtherProgram, Token, decode, fingerprint
 from ._verdict import failure_report, found as found_text, sampled, stopped, verified
 from ._world import World
 
 P = ParamSpec("P")
+
+NO_ARGUMENTS: Mapping[str, object] = {}
 
 
 @final
@@ -84,7 +87,10 @@ class Exploration:
 
 
 def search(
-    program: Program, name: str, options: Options, fixtures: Sequence[str] = ()
+    program: Program,
+    name: str,
+    options: Options,
+    arguments: Mapping[str, object] = NO_ARGUMENTS,
 ) -> Exploration:
     """Search as *options* say.
 
@@ -92,18 +98,22 @@ def search(
         program: Gets a world.
         name: How it is called in its module.
         options: How to search.
-        fixtures: The names of its further parameters, for the report.
+        arguments: What else it gets, by name. A schedule is run instead of a search.
     """
     explorer = Explorer(options.job(program))
+    schedule = schedule_of(arguments.values())
     if options.replay is not None:
         _replay(explorer, options)
+    elif schedule is not None:
+        explorer.replay(schedule.deviations, ())
+        explorer.make_small()
     else:
         try:
             explorer.explore()
         except KeyboardInterrupt as error:
             error.add_note(f"{name}: {_told(explorer, options, 'interrupted')}")
             raise
-    return _result(explorer, options, name, fixtures)
+    return _result(explorer, options, name, arguments)
 
 
 def _replay(explorer: Explorer, options: Options) -> None:
@@ -115,10 +125,10 @@ def _replay(explorer: Explorer, options: Options) -> None:
 
 
 def _result(
-    explorer: Explorer, options: Options, name: str, fixtures: Sequence[str]
+    explorer: Explorer, options: Options, name: str, arguments: Mapping[str, object]
 ) -> Exploration:
     found = explorer.found
-    failure = _failure(found, options, name, fixtures)
+    failure = _failure(found, options, name, arguments)
     return Exploration(
         schedules=found.schedules,
         classes=len(found.met),
@@ -156,7 +166,7 @@ def _told(explorer: Explorer, options: Options, word: str = "") -> str:
 
 
 def _failure(
-    found: Findings, options: Options, name: str, fixtures: Sequence[str]
+    found: Findings, options: Options, name: str, arguments: Mapping[str, object]
 ) -> Failure | None:
     run = found.failed
     if run is None or run.error is None:
@@ -175,7 +185,8 @@ def _failure(
         run,
         token=token,
         program=name,
-        arguments=fixtures,
+        arguments=list(arguments),
+        values=literals(arguments),
         options=options.written,
         passing=found.nearest,
     )
@@ -255,7 +266,10 @@ def explore(
 ) -> Callable[[Callable[Concatenate[World, P], Awaitable[None]]], Callable[P, None]]:
     """Run a test under many orders of delivery; report the shortest that fails.
 
-    The test's first parameter is the world; further ones are pytest fixtures.
+    The test's first parameter is the world; further ones are pytest fixtures, or what
+    Hypothesis draws: then each example is a search, and ``@settings(deadline=None)``
+    lets it take its time.
+
     ``pytest --actors-schedules=``, ``--actors-seed=`` and ``--actors-replay=`` overrule
     the options; ``--actors-jobs=`` searches in several processes, with the same result;
     ``--actors-diagrams=`` writes the failing schedule to a file.
@@ -295,6 +309,8 @@ def explore(
     def decorate(
         fn: Callable[Concatenate[World, P], Awaitable[None]],
     ) -> Callable[P, None]:
+        if is_given(fn):
+            return given_again(fn, lambda inner: _test_of(inner, options))
         return _test_of(fn, options)
 
     return decorate
@@ -305,6 +321,7 @@ def _test_of(
 ) -> Callable[P, None]:
     """Make a plain test of an async one: one call is a whole search."""
     _, *parameters = _parameters(fn)
+    signature = inspect.Signature(parameters)
 
     @functools.wraps(fn)
     def test(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -312,13 +329,17 @@ def _test_of(
             await fn(world, *args, **kwargs)
 
         name = f"{fn.__qualname__}.__wrapped__"
-        fixtures = [one.name for one in parameters]
-        found = search(program, name, options.overruled(), fixtures)
+        arguments = signature.bind(*args, **kwargs).arguments
+        try:
+            found = search(program, name, options.overruled(), arguments)
+        except OtherProgram:
+            pass_over()  # the schedule is that of another example
+            raise
         if found.failure is not None:
             raise _reported(found.failure)
 
     # What pytest reads: its fixtures are the test's, the world is not one of them.
-    test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    test.__signature__ = signature  # type: ignore[attr-defined]
     return test
 
 

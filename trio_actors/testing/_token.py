@@ -53,6 +53,10 @@ def _in_order(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted((step, rank) for step, rank in dict(pairs).items() if rank))
 
 
+class OtherProgram(ValueError):
+    """The token of one program was given to another."""
+
+
 @attrs.frozen
 class Token:
     """What it takes to run a schedule again."""
@@ -100,10 +104,10 @@ class Token:
         """Compare with the fingerprint of a program.
 
         Raises:
-            ValueError: It is another program.
+            OtherProgram: It is another program.
         """
         if program != self.program:
-            raise ValueError(
+            raise OtherProgram(
                 f"The schedule {self.encode()} was found in another program"
                 f" ({self.program}; this is {program}): the test, its actors or its"
                 " faults= have changed since, or it is the token of another test."

@@ -22,6 +22,8 @@ Name: TypeAlias = tuple[Key, int]
 Course: TypeAlias = list[tuple[int, Event, Name]]
 """The events of a run, each with its place and its name."""
 
+NO_VALUES: Mapping[str, str] = {}
+
 Race: TypeAlias = tuple[int, int]
 """The places of two events; one that did not come has one behind the trace."""
 
@@ -182,6 +184,7 @@ def failure_report(
     token: str,
     program: str,
     arguments: Sequence[str] = (),
+    values: Mapping[str, str] = NO_VALUES,
     options: Sequence[str] = (),
     passing: Run | None = None,
 ) -> str:
@@ -193,6 +196,7 @@ def failure_report(
         token: What replays it.
         program: How the program is called in its module.
         arguments: The names of the program's further parameters.
+        values: What those were that can be written down, in Python's words.
         options: The options of the search that a replay needs: ``timers="idle"``.
         passing: The nearest run that passes.
     """
@@ -204,7 +208,7 @@ def failure_report(
         parts.append(f"The race, marked with > below:\n{race_text(failing, race)}")
     parts.append(diagram(failing.trace, mark=race))
     parts.append(replay_text(token, options))
-    test = regression_test(program, token, arguments, options).rstrip()
+    test = regression_test(program, token, arguments, options, values).rstrip()
     parts.append(f"To keep it as a test:\n\n{test}")
     return "\n\n".join(parts) + "\n"
 
@@ -235,6 +239,7 @@ def regression_test(
     token: str,
     arguments: Sequence[str] = (),
     options: Sequence[str] = (),
+    values: Mapping[str, str] = NO_VALUES,
 ) -> str:
     """Return a test to paste, which runs a program under one schedule.
 
@@ -242,15 +247,18 @@ def regression_test(
         program: How it is called in its module; of a test under ``@explore`` that is
             ``test_bank.__wrapped__``.
         token: What replays the schedule.
-        arguments: The names of its further parameters, which are fixtures.
+        arguments: The names of its further parameters.
         options: The options of the search that a replay needs: ``timers="idle"``.
+        values: What those were that are no fixtures, in Python's words.
     """
     called = program.rpartition("<locals>.")[2]
     if not all(part.isidentifier() for part in called.split(".")):
         called = "program"  # of a lambda, say: its user knows what to write here
     words = re.sub(r"\W+", "_", called.removesuffix(".__wrapped__"))
-    given = ", ".join(["world", *arguments])
-    parameters = ", ".join(["world: World", *arguments])
+    fixtures = [one for one in arguments if one not in values]
+    named = [f"{one}={values.get(one, one)}" for one in arguments]
+    given = ", ".join(["world", *(named if values else arguments)])
+    parameters = ", ".join(["world: World", *fixtures])
     return (
         "from trio_actors.testing import World, explore\n\n\n"
         f"{_decorator(token, options)}\n"
