@@ -148,6 +148,17 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def nightly(session: nox.Session) -> None:
+    """The tests of the search with large numbers: 10,000 programs, hours of work."""
+    install(session, "tests")
+    patience = "faulthandler_timeout=14400"
+    session.run(
+        *("pytest", "tests/testing", "-o", patience, *session.posargs),
+        env={"TRIO_ACTORS_NIGHTLY": "1"},
+    )
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure everything beside plain Trio and its peers; bring the README up to date.
 
@@ -160,7 +171,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks", *session.posargs)
         return
     session.run("python", "-m", "benchmarks", "--publish")
-    for name in ("clients", "locks"):
+    for name in ("clients", "locks", "schedules"):
         figures = f"benchmarks/{name}.json"
         session.run("python", "-m", f"benchmarks.{name}", "--json", figures)
 
