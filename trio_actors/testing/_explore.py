@@ -21,7 +21,14 @@ from ._engine import Explorer, Findings
 from ._events import Run
 from ._faults import NO_FAULTS, Faults, read_plan, write_plan
 from ._files import keep_diagram
-from ._given import given_again, is_given, literals, pass_over, schedule_of
+from ._given import (
+    given_again,
+    is_given,
+    literals,
+    name_of,
+    pass_over,
+    schedule_of,
+)
 from ._held import Held
 from ._options import Level, Options, Order, Program, Timers
 from ._settings import SETTINGS
@@ -328,10 +335,9 @@ def _test_of(
         async def program(world: World) -> None:
             await fn(world, *args, **kwargs)
 
-        name = f"{fn.__qualname__}.__wrapped__"
         arguments = signature.bind(*args, **kwargs).arguments
         try:
-            found = search(program, name, options.overruled(), arguments)
+            found = search(program, name_of(fn), options.overruled(), arguments)
         except OtherProgram:
             pass_over()  # the schedule is that of another example
             raise

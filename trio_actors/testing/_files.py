@@ -44,8 +44,10 @@ def name_of_test() -> str:
 
 def file_name(node: str) -> str:
     """Return a node's name as that of a file: ``tests.test_bank.test_transfer-3``."""
-    plain = re.sub(r"\.py::|::|/", ".", node)
-    plain = re.sub(r"\[([\w.-]*)\]$", r"-\1", plain)
+    path, bracket, parameters = node.partition("[")
+    plain = re.sub(r"\.py::|::|/", ".", path)
+    if bracket:
+        plain += f"-{parameters.removesuffix(']')}"
     safe = re.sub(r"[^\w.-]+", "-", plain, flags=re.ASCII)
     if safe == plain and len(safe) <= LONGEST:
         return safe

@@ -254,7 +254,8 @@ def regression_test(
     called = program.rpartition("<locals>.")[2]
     if not all(part.isidentifier() for part in called.split(".")):
         called = "program"  # of a lambda, say: its user knows what to write here
-    words = re.sub(r"\W+", "_", called.removesuffix(".__wrapped__"))
+    words = called.removesuffix(".__wrapped__").removesuffix(".hypothesis.inner_test")
+    words = re.sub(r"\W+", "_", words)
     fixtures = [one for one in arguments if one not in values]
     named = [f"{one}={values.get(one, one)}" for one in arguments]
     given = ", ".join(["world", *(named if values else arguments)])
