@@ -1,8 +1,7 @@
 """Users' programs, run: each does what it says.
 
 The programs in ``programs/`` use nothing but the public interface. Those that need
-durable state, other machines or the search for schedules are only type-checked as yet
-(``test_typing.py``).
+durable state or other machines are only type-checked as yet (``test_typing.py``).
 """
 
 import errno
@@ -11,7 +10,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 import attrs
@@ -19,11 +17,12 @@ import pytest
 import trio
 import trio.testing
 
-import trio_actors.testing
 from tests.programs import (
+    bank,
     chat,
     connection,
     counter,
+    counter_tests,
     gateway,
     ipseity,
     kvstore,
@@ -316,25 +315,37 @@ async def test_the_pipeline_adds_up_as_specs_and_as_spawns(
 # --- A user's test file ----------------------------------------------------------
 
 
-def load_counter_tests() -> ModuleType:
-    """Import the test file; what is yet to come is a decorator that skips."""
-    missing = {"explore", "linearizable"} - set(vars(trio_actors.testing))
-
-    def later(*_: object, **__: object) -> pytest.MarkDecorator:
-        return pytest.mark.skip(reason="the search for schedules is yet to come")
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in missing:
-            patch.setattr(trio_actors.testing, name, later, raising=False)
-        from tests.programs import counter_tests
-
-    return counter_tests
-
-
-_counter = load_counter_tests()
-test_a_handler_is_a_method = _counter.test_a_handler_is_a_method
-test_the_listener_is_told_at_the_limit = _counter.test_the_listener_is_told_at_the_limit
-test_a_crash_is_seen_by_the_asker_and_forgets_the_total = (
-    _counter.test_a_crash_is_seen_by_the_asker_and_forgets_the_total
+test_a_handler_is_a_method = counter_tests.test_a_handler_is_a_method
+test_the_listener_is_told_at_the_limit = (
+    counter_tests.test_the_listener_is_told_at_the_limit
 )
-test_no_restart_after_the_limit = _counter.test_no_restart_after_the_limit
+test_a_crash_is_seen_by_the_asker_and_forgets_the_total = (
+    counter_tests.test_a_crash_is_seen_by_the_asker_and_forgets_the_total
+)
+test_no_restart_after_the_limit = counter_tests.test_no_restart_after_the_limit
+test_no_update_is_lost = counter_tests.test_no_update_is_lost
+test_the_counter_is_linearizable = counter_tests.test_the_counter_is_linearizable
+
+
+# --- A bank with a race -----------------------------------------------------------
+
+
+test_one_transfer_is_right_in_every_order = (
+    bank.test_one_transfer_is_right_in_every_order
+)
+
+
+def test_two_tellers_overdraw_an_account() -> None:
+    """What the program's own test finds: its transfer asks, and then withdraws."""
+    with pytest.raises(AssertionError, match="overdrawn") as caught:
+        bank.test_transfers_keep_the_total()
+    assert "@explore(replay=" in caught.value.__notes__[0]
+
+
+def test_the_bank_prints_its_verdict_a_token_and_a_diagram(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bank.main()
+    verdict, shown, *_ = capsys.readouterr().out.splitlines()
+    assert verdict == "1 classes, 1 schedules, 0 redundant"
+    assert shown.startswith("ta1:")
