@@ -17,6 +17,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TypeAlias
 
 import attrs
@@ -42,16 +43,15 @@ class Branch:
     is_sure: bool
     """Whether it will touch that: it did where nothing that matters was different."""
     below: Tree
-    waiting: dict[tuple[Key, ...], Rest] | None = None
-    """What is planned afterwards, unless what this has touched shows it is no use."""
-
-    def wait(self, rest: Rest) -> None:
-        """Let a plan wait until this has been tried."""
-        if self.waiting is None:
-            self.waiting = {}
-        self.waiting.setdefault(rest.keys(), rest.copy())
+    waiting: Plans = attrs.Factory(dict[tuple[Key, ...], Rest])
+    """What is planned beside it, unless what this has touched shows it is no use."""
+    within: Plans = attrs.Factory(dict[tuple[Key, ...], Rest])
+    """What is tried after this anyway: its last step leaves everything open."""
+    is_done: bool = True
+    """Whether all that may follow was tried, when it was."""
 
 
+Plans: TypeAlias = dict[tuple[Key, ...], Rest]
 Tree: TypeAlias = list[Branch]
 """A wakeup tree; the first branch is tried first."""
 
@@ -63,6 +63,9 @@ class _Place:
     tree: Tree
     """What is left to try; the first branch is the one that is tried."""
     asleep: Asleep
+    """What was tried before it came here, and would be the same."""
+    done: Asleep
+    """What was tried here."""
 
 
 class Optimal:
@@ -72,7 +75,7 @@ class Optimal:
         self._path: list[_Place] = []
         self._past = Past()
         self._surprised = False  # a step of this run touched what it had not elsewhere
-        self._armed: list[int] = []  # where the timers of this run were set
+        self._timers: list[tuple[int, Steps]] = []  # where set, and where cancelled
         self._open: list[tuple[int, int]] = []  # races that a later run may plan
 
     # --- A run ---
@@ -92,53 +95,61 @@ class Optimal:
             path.append(self._arrive(trace))
         else:
             self._surprised = False
-        planned = self._try(path[at], trace, enabled)
-        if planned is not None:
-            return planned
-        if is_new:
-            for place, event in enumerate(enabled):
-                if event.kind != "fault" and event.key not in path[at].asleep:
-                    path[at].tree.append(
-                        Branch(event.key, event.footprint, is_sure=False, below=[])
-                    )
-                    return place
-        raise Blocked
+        place = path[at]
+        is_planned = bool(place.tree)
+        found = self._try(place, trace, enabled)
+        if found is not None:
+            return found
+        if not is_new or (place.asleep and not is_planned):
+            raise Blocked
+        return self._go_on(place, enabled)
 
     def _arrive(self, trace: Sequence[Event]) -> _Place:
         """Return the place after the last step."""
         if not trace:
-            return _Place([], {})
+            return _Place([], {}, {})
         before, done = self._path[-1], trace[-1].footprint
         taken = before.tree[0]
         if taken.below and taken.footprint != done:
             self._surprised = True
         asleep = still_asleep(before.asleep, done)
-        if not taken.below:
-            self._wake(asleep)
-            asleep = {}
-        return _Place(taken.below, asleep)
+        asleep |= still_asleep(before.done, done)
+        place = _Place(taken.below, asleep, {})
+        if asleep and not taken.below:
+            # The end of a plan that should have woken all: a step has touched less than
+            # where it was made. What follows was tried in another order, but for what
+            # was not planned because this leaves everything open.
+            for rest in taken.within.values():
+                plan(place, rest)
+            taken.is_done = bool(place.tree)
+        return place
 
-    def _wake(self, asleep: Asleep) -> None:
-        """Let sleep no longer what a plan should have woken, and has not at its end.
-
-        A step has touched less than where the plan was made. What sleeps on would hide
-        what other plans, for which this one was found to be enough, had asked for.
-        """
-        for key in asleep:
-            at = len(self._path) - 1
-            while at and key in self._path[at - 1].asleep:
-                del self._path[at].asleep[key]
-                at -= 1
+    def _go_on(self, place: _Place, enabled: Sequence[Event]) -> int:
+        """Return the oldest: nothing is planned any more."""
+        for key in place.asleep:
+            # A plan has failed; nobody knows what else it would have woken.
+            for earlier in reversed(self._path[:-1]):
+                if key not in earlier.asleep:
+                    break
+                del earlier.asleep[key]
+        place.asleep = {}
+        for found, event in enumerate(enabled):
+            if event.kind != "fault":
+                branch = Branch(event.key, event.footprint, is_sure=False, below=[])
+                place.tree.append(branch)
+                return found
+        raise Blocked
 
     def _try(
         self, place: _Place, trace: Sequence[Event], enabled: Sequence[Event]
     ) -> int | None:
         """Return what is planned and possible; drop plans that are not."""
-        tree, asleep = place.tree, place.asleep
+        tree = place.tree
         while tree:
             wanted = tree[0].key
             found = find(wanted, enabled)
-            if found is not None and wanted not in asleep:
+            tried = wanted in place.asleep or wanted in place.done
+            if found is not None and not tried:
                 return found
             if found is None and wanted != TICK and not self._surprised:
                 raise not_repeatable(wanted, trace, enabled)
@@ -148,9 +159,8 @@ class Optimal:
     def _leave(self, place: _Place) -> Branch:
         """Take out the first branch, and plan what has waited for it."""
         branch = place.tree.pop(0)
-        if branch.waiting:
-            for rest in branch.waiting.values():
-                plan(place, rest)
+        for rest in branch.waiting.values():
+            plan(place, rest)
         return branch
 
     # --- Between two runs ---
@@ -180,7 +190,8 @@ class Optimal:
             place = path[-1]
             if place.tree:
                 done = place.tree[0]
-                place.asleep[done.key] = done.footprint
+                if done.is_done:
+                    place.done[done.key] = done.footprint
                 self._leave(place)
             if place.tree:
                 break
@@ -197,9 +208,11 @@ class Optimal:
             if not trace[at].barrier:
                 late = past.late(trace[at], at)
                 races += [(first, at) for first in bits(past.races(late))]
-        self._armed = [one.sent for one in trace if one.kind == "tick"]
-        self._armed += [
-            ghost.event.sent for ghost in run.ghosts if ghost.event.kind == "tick"
+        self._timers = [(one.sent, 0) for one in trace if one.key == TICK]
+        self._timers += [
+            (ghost.event.sent, (1 << ghost.until) & ~(1 << len(trace) - 1))
+            for ghost in run.ghosts
+            if ghost.event.key == TICK
         ]
         for first, at in races:
             if not self._plan(first, past.late(trace[at], at)):
@@ -218,9 +231,13 @@ class Optimal:
         return plan(self._path[first], rest, tried=1)
 
     def _can_tick(self, steps: Steps) -> bool:
-        """Whether more timers were set in *steps* than have fired in them."""
-        armed = sum(1 for at in self._armed if at < 0 or steps >> at & 1)
-        return armed > self._past.ticks(steps)
+        """Whether after *steps* there is a timer that was set, and is still to come."""
+        pending = sum(
+            1
+            for at, cancelled in self._timers
+            if (at < 0 or steps >> at & 1) and not steps & cancelled
+        )
+        return pending > self._past.ticks(steps)
 
 
 def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
@@ -234,7 +251,7 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
     Returns:
         Whether that is settled, whatever comes later in other runs.
     """
-    for key, footprint in place.asleep.items():
+    for key, footprint in chain(place.asleep.items(), place.done.items()):
         if rest.can_begin_with(key, footprint):
             return rest.is_settled_by(key, footprint, is_sure=True)
     tree, branches = place.tree, place.tree[tried:]
@@ -242,7 +259,7 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
     while True:
         for branch in branches:
             if not branch.is_sure and rest.is_open(branch.key):
-                branch.wait(rest)
+                branch.waiting.setdefault(rest.keys(), rest.copy())
                 return False
             if rest.can_begin_with(branch.key, branch.footprint):
                 break
@@ -258,7 +275,8 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
             settled = rest.is_settled_by(
                 branch.key, branch.footprint, is_sure=branch.is_sure
             )
-        if not branch.below:
-            return settled  # a leaf: what follows it is tried anyway
         rest.remove(branch.key)
+        if not branch.below:
+            branch.within.setdefault(rest.keys(), rest.copy())
+            return settled
         tree = branches = branch.below
