@@ -37,6 +37,7 @@ class Family(Restarting):
             async with trio.open_nursery() as nursery:
                 self._open(nursery)
                 while not self.closing:
+                    self.runtime.touch("sup", self.path, write=False)
                     if self._sweeps and not self._owner_ends:
                         await self._answer(self._sweeps.pop(0))
                     else:

@@ -39,7 +39,7 @@ class Observer(Protocol):
         """Note a deadline; return its place among those of one moment."""
         ...
 
-    def deadline_gone(self, scope: trio.CancelScope) -> None:
+    def deadline_gone(self, scope: trio.CancelScope, deadline: float) -> None:
         """Note that a deadline was taken back, or has expired."""
         ...
 
@@ -148,7 +148,7 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
         methods[1](self, deadline, scope)
         observer = _observer()
         if observer is not None:
-            observer.deadline_gone(scope)
+            observer.deadline_gone(scope, deadline)
 
     def expire(self: Any, now: float) -> bool:
         observer = _observer()

@@ -32,6 +32,7 @@ from ._given import (
 from ._held import Held
 from ._options import Level, Options, Order, Program, Timers
 from ._settings import SETTINGS
+from ._shrink import Deviations
 from ._token import OtherProgram, Token, decode, fingerprint
 from ._verdict import failure_report, found as found_text, sampled, stopped, verified
 from ._world import World
@@ -128,7 +129,7 @@ def _replay(explorer: Explorer, options: Options) -> None:
     token.check_options(options.letters)
     explorer.replay(dict(token.deviations), read_plan(token.plan))
     assert explorer.found.last is not None
-    token.check_program(_print(explorer.found.last))
+    token.check_program(_print(explorer.found.last, dict(token.deviations)))
 
 
 def _result(
@@ -182,7 +183,7 @@ def _failure(
         if isinstance(event, Held):
             event.describe()
     token = Token(
-        program=_print(run),
+        program=_print(run, found.smallest),
         options=options.letters,
         plan=write_plan(found.plan),
         deviations=tuple(sorted(found.smallest.items())),
@@ -200,9 +201,14 @@ def _failure(
     return Failure(token=token, error=run.error, run=run, report=report)
 
 
-def _print(run: Run) -> str:
-    """Return a fingerprint of what a program did; whatever its name is."""
-    return fingerprint("\n".join(" ".join(event.key) for event in run.trace))
+def _print(run: Run, schedule: Deviations) -> str:
+    """Return a fingerprint of what a program did, as far as the schedule rests on it.
+
+    What comes after its last deviation may change: a test that was pasted passes when
+    the program was mended. And whatever its name is, it is the same program.
+    """
+    upto = max(schedule) + 1 if schedule else len(run.trace)
+    return fingerprint("\n".join(" ".join(event.key) for event in run.trace[:upto]))
 
 
 # --- What users call ----------------------------------------------------------
@@ -277,9 +283,7 @@ def explore(
     Hypothesis draws: then each example is a search, and ``@settings(deadline=None)``
     lets it take its time.
 
-    ``pytest --actors-schedules=``, ``--actors-seed=`` and ``--actors-replay=`` overrule
-    the options; ``--actors-jobs=`` searches in several processes, with the same result;
-    ``--actors-diagrams=`` writes the failing schedule to a file.
+    ``pytest --help`` names what overrules the options: ``--actors-schedules=`` ...
 
     Args:
         schedules: How many runs at most.

@@ -71,7 +71,7 @@ class Timed(Alarm):
     def cancel(self) -> None:
         """Let it not happen, though it could have."""
         if not self.cancelled and self.when < math.inf:
-            self.pilot.taken_back(self.armed, races=self.races)
+            self.pilot.taken_back(self.armed, self.when, races=self.races)
         super().cancel()
 
     @property
@@ -181,11 +181,11 @@ class Footprints(WorldRuntime):
         who = self.who()
         return who, self.count(who)
 
-    def deadline_gone(self, scope: trio.CancelScope) -> None:
+    def deadline_gone(self, scope: trio.CancelScope, deadline: float) -> None:
         """Note that a deadline was taken back, or has expired."""
         armed = self._armed.pop(scope, self.at)
         if not self._expires:
-            self.taken_back(armed, races=True)
+            self.taken_back(armed, deadline, races=True)
         self._expires = False
 
     def may_expire(self) -> bool:
@@ -194,10 +194,10 @@ class Footprints(WorldRuntime):
         self._expires = may
         return may
 
-    def taken_back(self, armed: int, *, races: bool) -> None:
+    def taken_back(self, armed: int, when: float, *, races: bool) -> None:
         """Note that something will not come, to which time could have passed."""
         self.look_at_clock()
-        if races and self.rules.race:
+        if races and self._may_wait(when):
             self.haunt(self._time_passes(self._since({armed})))
 
     def miss_ticks(self) -> None:

@@ -18,9 +18,11 @@ import trio
 from .._box import Box
 from .._bursts import NOTHING
 from .._errors import show
+from .._halts import Watch
 from .._mailbox import Door, Mailbox, Owner
-from .._messages import Carried, DeadReason, Signal
+from .._messages import Carried, DeadReason, Exit, Signal, Terminated
 from .._pending import message_of
+from .._timers import Tick
 from ._events import Event
 from ._world import WorldCall
 
@@ -36,6 +38,11 @@ TIGHT = 64
 
 def content_of(item: Any) -> Any:
     """Return what an actor will get: without the wraps of the way."""
+    if isinstance(item, Tick):
+        return item._timer.message
+    if isinstance(item, Watch):
+        ended = Terminated(item.target.ref, cast("Exit", item.target.exit))
+        return ended if item.message is None else item.message
     return message_of(item.content if type(item) is Carried else item)
 
 

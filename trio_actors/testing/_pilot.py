@@ -48,7 +48,7 @@ class Pilot(Footprints):
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._commands = False  # whether there were any
-        self._taken: dict[Key, int] = {}  # how many messages of a key were delivered
+        self._taken: dict[tuple[str, str], int] = {}  # messages delivered, by pair
         faults = rules.faults
         self._budget = {
             "crash": faults.crash if rules.sampled else 0,
@@ -86,8 +86,9 @@ class Pilot(Footprints):
             src = self.who()
             if self._commands:
                 self._obey_first(src, dst)
+        # In the order of sending there is one queue, whoever sends.
         held = Held(
-            ("message", src, dst),
+            ("message", "" if self.rules.enqueue else src, dst),
             "message",
             dst,
             {},
@@ -165,7 +166,8 @@ class Pilot(Footprints):
         """Whether it is planned that this message is the last of its actor's turn."""
         if not self.plan:
             return False
-        return (held.src, held.dst, self._taken.get(held.key, 0) + 1) in self.plan
+        number = self._taken.get((held.src, held.dst), 0) + 1
+        return (held.src, held.dst, number) in self.plan
 
     # --- Steps ---
 
@@ -177,8 +179,6 @@ class Pilot(Footprints):
             box = held.box
             if box is not None:
                 if box.consumer is None or box.hand:
-                    continue
-                if self.rules.enqueue and next(iter(box.held)) is not held:
                     continue
                 if held.foreseen is not box.cell.shape:
                     self.foresee(held)
@@ -255,10 +255,12 @@ class Pilot(Footprints):
         if not (self.rules.checkpoints and self.recording) or len(tasks) == 1:
             return None
         steps: list[Event] = []
+        alike: dict[tuple[str, str], int] = {}  # tasks that run one function
         for task in tasks:
-            who = whose(task)
-            footprint = {("turn", who): True}
-            steps.append(Event(("step", who, task.name), "step", who, footprint, -1))
+            name = who, _ = whose(task), task.name
+            alike[name] = alike.get(name, 0) + 1
+            key = ("step", *name, str(alike[name]))
+            steps.append(Event(key, "step", who, {("turn", who): True}))
         try:
             chosen = self.choose(steps)
         except Exception as error:  # never through trio's loop
@@ -283,7 +285,8 @@ class Pilot(Footprints):
         if held.box is not None and held.kind == "message":
             if self.plan and self._crashes(held):
                 crash(held.box.cell)
-            self._taken[held.key] = self._taken.get(held.key, 0) + 1
+            pair = held.src, held.dst
+            self._taken[pair] = self._taken.get(pair, 0) + 1
         if held.kind != "fault":
             self._leave(held)
         held.apply(held)
