@@ -44,8 +44,8 @@ class Kept:
 
 
 KEPT = [
-    Kept(overtaken, "ta1:hbrhp:prd:2-1:7f", "279fd6d3593f"),
-    Kept(impatient, "ta1:ytc66:prd:2-1:7x", "8d312f3f2ba3"),
+    Kept(overtaken, "ta1:32e6a:prd:2-1:hh", "279fd6d3593f"),
+    Kept(impatient, "ta1:vqkdj:prd:2-1:sn", "8d312f3f2ba3"),
     Kept(
         forgotten,
         "ta1:wg5yq:prd:xtest_3e/register_231:fifo:7w",
