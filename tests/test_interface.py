@@ -47,6 +47,7 @@ INTERFACE = {
     "Probe": "expect expect_no_message fail receive ref reply",
     "Reply": "abandoned fail send",
     "Request": "",
+    "Schedule": "deviations",
     "ServiceKey": "name unique",
     "Snapshot": (
         "capacity children failed handled handling handling_for high_water path queued "

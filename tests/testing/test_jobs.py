@@ -25,6 +25,7 @@ from trio_actors.testing._explore import search
 from trio_actors.testing._jobs import Crew, how_it_ended, obstacle, run_share
 from trio_actors.testing._options import Options
 from trio_actors.testing._search import NotRepeatable
+from trio_actors.testing._settings import SETTINGS
 
 HERE = os.getpid()
 
@@ -215,6 +216,26 @@ def test_a_process_tells_the_class_of_each_run_and_ends_with_what_fails() -> Non
     assert len({one.name for one in found[:-1]}) > 1
 
 
+def test_what_raises_what_is_no_failure_is_told_as_well() -> None:
+    async def program(world: World) -> None:
+        raise SystemExit(3)
+
+    assert drawn(program, range(1, 9)) == [Drawn(None, trouble="SystemExit(3)")]
+
+
+def test_a_process_runs_one_schedule_in_fifty_twice() -> None:
+    """State that outlives the test is found wherever it does its harm."""
+    runs: list[int] = []
+
+    async def program(world: World) -> None:
+        runs.append(1)
+        await party(world, 1 + (len(runs) > 6), [9])
+
+    found = drawn(program, range(AGAIN - 5, AGAIN + 5))
+    assert len(found) == 6
+    assert "the same schedule gave another run" in found[-1].trouble
+
+
 def test_what_makes_a_verdict_doubtful_travels_along() -> None:
     async def program(world: World) -> None:
         await party(world, 2, [9])
@@ -374,8 +395,19 @@ def test_in_a_worker_of_xdist_and_in_a_daemonic_process_there_is_one(
 
     with Crew(work, range(1), 1) as crew:
         assert "daemonic" in crew.take()
+    process: Any = multiprocessing.current_process()
+    monkeypatch.setitem(process._config, "daemon", 1)
+    assert "daemonic" in obstacle()
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
     assert "xdist" in obstacle()
+
+
+def test_the_command_line_overrules_what_a_test_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SETTINGS, "jobs", 3)
+    with no_threads():
+        assert Options().overruled().jobs == 3
 
 
 def test_where_nothing_can_fork_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
