@@ -176,12 +176,7 @@ async def blocked(world: World) -> None:
     [
         (thread, "a thread, which no schedule controls"),
         (real_io, "I/O, which no schedule controls"),
-        pytest.param(
-            blocked,
-            "Write `await world.settled()`",
-            # Without a limit of its own it would stop all the tests.
-            marks=pytest.mark.xfail(run=False, reason="the refusal hangs"),
-        ),
+        (blocked, "Write `await world.settled()`"),
     ],
 )
 def test_what_nobody_controls_is_an_error(program: Program, says: str) -> None:

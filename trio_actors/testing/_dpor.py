@@ -16,7 +16,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -43,15 +43,15 @@ class Branch:
     is_sure: bool
     """Whether it will touch that: it did where nothing that matters was different."""
     below: Tree
-    waiting: Plans = attrs.Factory(dict[tuple[Key, ...], Rest])
+    waiting: Plans = attrs.Factory(dict[Hashable, Rest])
     """What is planned beside it, unless what this has touched shows it is no use."""
-    within: Plans = attrs.Factory(dict[tuple[Key, ...], Rest])
+    within: Plans = attrs.Factory(dict[Hashable, Rest])
     """What is tried after this anyway: its last step leaves everything open."""
     is_done: bool = True
     """Whether all that may follow was tried, when it was."""
 
 
-Plans: TypeAlias = dict[tuple[Key, ...], Rest]
+Plans: TypeAlias = dict[Hashable, Rest]
 Tree: TypeAlias = list[Branch]
 """A wakeup tree; the first branch is tried first."""
 
@@ -259,7 +259,7 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
     while True:
         for branch in branches:
             if not branch.is_sure and rest.is_open(branch.key):
-                branch.waiting.setdefault(rest.keys(), rest.copy())
+                branch.waiting.setdefault(rest.name(), rest.copy())
                 return False
             if rest.can_begin_with(branch.key, branch.footprint):
                 break
@@ -277,6 +277,6 @@ def plan(place: _Place, rest: Rest, tried: int = 0) -> bool:
             )
         rest.remove(branch.key)
         if not branch.below:
-            branch.within.setdefault(rest.keys(), rest.copy())
+            branch.within.setdefault(rest.name(), rest.copy())
             return settled
         tree = branches = branch.below

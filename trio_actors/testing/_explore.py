@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Concatenate, Literal, ParamSpec, final
+from typing import Any, Concatenate, Literal, ParamSpec, final
 
 import attrs
 
@@ -331,22 +331,29 @@ def _test_of(
     fn: Callable[Concatenate[World, P], Awaitable[None]], options: Options
 ) -> Callable[P, None]:
     """Make a plain test of an async one: one call is a whole search."""
-    _, *parameters = _parameters(fn)
+    parameters = _parameters(fn)
+    place = int(parameters[0].name == "self")  # of the world
+    del parameters[place]
     signature = inspect.Signature(parameters)
 
     @functools.wraps(fn)
     def test(*args: P.args, **kwargs: P.kwargs) -> None:
         async def program(world: World) -> None:
-            await fn(world, *args, **kwargs)
+            given: Any = [*args[:place], world, *args[place:]]
+            await fn(*given, **kwargs)
 
         arguments = signature.bind(*args, **kwargs).arguments
+        arguments.pop("self", None)
+        chosen = options.overruled()
         try:
-            found = search(program, name_of(fn), options.overruled(), arguments)
+            found = search(program, name_of(fn), chosen, arguments)
         except OtherProgram:
             pass_over()  # the schedule is that of another example
             raise
         if found.failure is not None:
             raise _reported(found.failure)
+        if chosen.exhaustive and chosen.replay is None and not found.verified:
+            raise AssertionError(str(found))  # a green test would be taken for a proof
 
     # What pytest reads: its fixtures are the test's, the world is not one of them.
     test.__signature__ = signature  # type: ignore[attr-defined]
@@ -364,7 +371,7 @@ def _reported(failure: Failure) -> BaseException:
 
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
     parameters = list(inspect.signature(fn).parameters.values())
-    if not parameters:
+    if [one.name for one in parameters] in ([], ["self"]):
         name = getattr(fn, "__name__", "test")
         raise TypeError(
             f"{name}() has no parameter for the world. Write"

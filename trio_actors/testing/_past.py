@@ -297,6 +297,7 @@ class Rest:
         if self._late is not None:
             yield self._late.key, self._late.footprint, False
 
-    def keys(self) -> tuple[Key, ...]:
-        """Return the events' keys."""
-        return tuple(key for key, _, _ in self.in_order())
+    def name(self) -> Hashable:
+        """Return what tells it from others at the same place."""
+        touched = None if self._late is None else self._late.footprint.items()
+        return tuple(key for key, _, _ in self.in_order()), frozenset(touched or ())

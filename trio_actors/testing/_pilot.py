@@ -278,7 +278,7 @@ class Pilot(Footprints):
                 f" be the same in the next run. {_INSTEAD.get(what, _IO)}"
             )
         )
-        return True
+        return False
 
     def do(self, held: Held) -> None:
         """Let what was chosen happen."""
