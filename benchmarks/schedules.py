@@ -24,12 +24,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from random import Random
 from time import process_time
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
-import outcome
 import trio
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from trio_actors import Actor, ActorRef, Request, handler
 from trio_actors.testing import World
@@ -40,6 +38,7 @@ from trio_actors.testing._footprints import Rules
 from trio_actors.testing._search import canonical
 from trio_actors.testing._strategies import Fifo, RandomWalk
 
+from ._bare import BareClock, Choose, bare_ping_pong, bare_update
 from ._books import check
 from ._records import Sample
 from ._variants import Row, Trial
@@ -52,8 +51,6 @@ SEED = 1
 FIFO, WALK = "lost update, first sent first", "lost update, random walk"
 PING_PONG, ORDERS = "ping-pong, in one run", "all orders of readers"
 
-Choose: TypeAlias = Callable[[int], int]
-"""Which is next of so many things that are on their way."""
 
 # --- On the library -----------------------------------------------------------
 
@@ -192,109 +189,6 @@ def check_runs(runs: Sequence[tuple[int, object]], number: int) -> None:
 
 
 # --- On bare Trio -------------------------------------------------------------
-
-
-@attrs.define(eq=False)
-class Place:
-    """Where a task waits for what is delivered to it."""
-
-    task: Task | None = None
-
-    async def receive(self) -> Any:
-        """Wait for the next delivery."""
-        self.task = current_task()
-        return await wait_task_rescheduled(_abort)
-
-
-def _abort(_: object) -> Abort:
-    return Abort.SUCCEEDED
-
-
-class BareClock(trio.abc.Clock):
-    """Delivers one thing whenever no task can run."""
-
-    def __init__(self, choose: Choose) -> None:
-        self.choose = choose
-        self.on_its_way: list[tuple[Place, object]] = []
-        self.rest = Place()
-        self.ranks: list[int] = []
-
-    def start_clock(self) -> None:
-        """Start; there is nothing to do."""
-
-    def current_time(self) -> float:
-        """Return the time, which does not pass."""
-        return 0.0
-
-    def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Deliver what is chosen; at rest, wake who waits for that."""
-        rank = 0
-        if self.on_its_way:
-            rank = self.choose(len(self.on_its_way))
-            place, value = self.on_its_way.pop(rank)
-        else:
-            place, value = self.rest, None
-        if place.task is None:
-            return math.inf  # at the start and at the end: the loop waits for nobody
-        self.ranks.append(rank)
-        reschedule(place.task, outcome.Value(value))
-        place.task = None
-        return 0
-
-    def send(self, to: Place, value: object) -> None:
-        """Let something be on its way."""
-        self.on_its_way.append((to, value))
-
-
-async def bare_register(clock: BareClock, mine: Place, values: list[int]) -> None:
-    """Keep a value: the last of *values*."""
-    while True:
-        asker, value = await mine.receive()
-        if asker is None:
-            values.append(value)
-        else:
-            clock.send(asker, values[-1])
-
-
-async def bare_client(clock: BareClock, register: Place) -> None:
-    """Begin when that is chosen; add one to the register."""
-    mine = Place()
-    clock.send(mine, None)
-    await mine.receive()
-    clock.send(register, (mine, None))
-    value = await mine.receive()
-    clock.send(register, (None, value + 1))
-
-
-async def bare_update(clock: BareClock) -> int:
-    """Let two clients add one to a register."""
-    register, values = Place(), [0]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bare_register, clock, register, values)
-        nursery.start_soon(bare_client, clock, register)
-        nursery.start_soon(bare_client, clock, register)
-        await clock.rest.receive()
-        nursery.cancel_scope.cancel()
-    return values[-1]
-
-
-async def bare_player(clock: BareClock, mine: Place, other: Place) -> None:
-    """Throw the ball back, if there are throws left."""
-    while True:
-        left = await mine.receive()
-        if left:
-            clock.send(other, left - 1)
-
-
-async def bare_ping_pong(clock: BareClock, throws: int) -> None:
-    """Let two tasks throw a ball."""
-    one, other = Place(), Place()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bare_player, clock, one, other)
-        nursery.start_soon(bare_player, clock, other, one)
-        clock.send(one, throws - 1)
-        await clock.rest.receive()
-        nursery.cancel_scope.cancel()
 
 
 def measure_bare(choose: Choose, number: int) -> Sample:

@@ -14,14 +14,13 @@ import pytest
 import trio
 
 from benchmarks import schedules
+from benchmarks._bare import BareClock, bare_update
 from benchmarks._records import Sample
 from benchmarks._variants import Row
 from benchmarks.schedules import (
     FIFO,
     GOALS,
-    BareClock,
     Goal,
-    bare_update,
     check_runs,
     first,
     lost_update,
