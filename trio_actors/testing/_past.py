@@ -262,9 +262,9 @@ class Rest:
 
     def is_open(self, key: Key) -> bool:
         """Whether it depends on what an event touches if that can come first."""
-        if self._late is not None and self._late.key == key:
-            return bool(self._steps)
-        return self._past.first(key, self._steps) is None
+        if self._past.first(key, self._steps) is not None:
+            return False
+        return self._late is None or self._late.key != key or bool(self._steps)
 
     def is_settled_by(self, key: Key, footprint: Footprint, *, is_sure: bool) -> bool:
         """Whether it can begin with that also if other steps come later than it did.
@@ -272,11 +272,12 @@ class Rest:
         Those do not touch what the late one did; what it will touch, that has to be
         seen.
         """
-        late = self._late
-        if late is not None and late.key == key:
-            return is_sure and footprint == late.footprint
-        early = self._steps & ((1 << self._at) - 1)
-        return self._past.first(key, early) is not None
+        late, at = self._late, self._past.first(key, self._steps)
+        if at is not None:
+            return at < self._at
+        if late is None or late.key != key:
+            return False
+        return is_sure and footprint == late.footprint
 
     def remove(self, key: Key) -> None:
         """Take out an event, if it is there."""
