@@ -27,7 +27,7 @@ from trio_actors import (
     Supervision,
     handler,
 )
-from trio_actors.testing._run import in_order
+from trio_actors.testing._clock import in_order
 
 T = TypeVar("T")
 

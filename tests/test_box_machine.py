@@ -16,7 +16,7 @@ from trio_actors import Mailbox
 from trio_actors._box import Box
 from trio_actors._mailbox import Door, Overflow
 from trio_actors._messages import DeadReason, Signal
-from trio_actors.testing._run import in_order
+from trio_actors.testing._clock import in_order
 
 
 class Tick(Signal):

@@ -22,7 +22,7 @@ from trio_actors._guard import guarded_box
 from trio_actors._mailbox import Overflow
 from trio_actors._messages import DeadReason
 from trio_actors.testing import World
-from trio_actors.testing._run import in_order
+from trio_actors.testing._clock import in_order
 
 CAPACITIES = [60, 63, 64, 65, 100, 127, 128, 129, 140, math.inf]
 

@@ -31,7 +31,7 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
-from trio_actors.testing._run import in_order
+from trio_actors.testing._clock import in_order
 
 BATCH = 64
 """How many messages an actor handles before others run."""

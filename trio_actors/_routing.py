@@ -68,7 +68,7 @@ class Router:
     ) -> None:
         check_routing(routing)
         self.routing = routing
-        self.name = name  # of those it chooses among
+        self.name: str = name  # of those it chooses among
         self._random = random
         self._turn = -1
 

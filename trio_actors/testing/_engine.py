@@ -266,7 +266,7 @@ class Explorer:
             run = await self._once(self._drawn, ())
             if run.error is None and not sure:
                 await self._confirm(run, ())
-        except BaseException as error:  # a test that is skipped, say
+        except BaseException as error:  # noqa: ASYNC103  # skipped, say: it is told
             return Drawn(None, trouble=repr(error))
         if run.error is not None:
             return Drawn(None, trouble=repr(run.error))
