@@ -1,6 +1,5 @@
 """Optimal DPOR: one run for each class, and every outcome that there is."""
 
-import os
 from collections.abc import Callable
 from random import Random
 from typing import TypeAlias
@@ -8,6 +7,7 @@ from typing import TypeAlias
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
+from tests.testing.nightly import nightly
 from tests.testing.toy import (
     Body,
     Cell,
@@ -34,11 +34,6 @@ from trio_actors.testing._search import Depth, NotRepeatable
 Script: TypeAlias = Callable[[Cell], Turn]
 
 EVERYTHING = "".join(FEATURES)
-
-nightly = pytest.mark.skipif(
-    "TRIO_ACTORS_NIGHTLY" not in os.environ,
-    reason="takes long: set TRIO_ACTORS_NIGHTLY",
-)
 
 # --- Numbers that are known -------------------------------------------------------
 
@@ -316,6 +311,56 @@ def test_a_group_can_be_swept_in_the_middle_of_a_turn() -> None:
     assert outcomes(program) == 4
 
 
+@pytest.mark.parametrize("clients", [("gate", "x", "gate"), ("gate", "x", "x")])
+def test_a_step_may_touch_less_where_it_comes_earlier(clients: tuple[str, ...]) -> None:
+    """The second to arrive sweeps x: whoever is planned to be the first does not."""
+
+    def arrive(me: Cell, body: Body) -> None:
+        me.state = [*me.state, body]
+        if len(me.state) == 2:
+            me.sweep(["x"])
+
+    def pass_on(me: Cell, body: Body) -> None:
+        me.state = [*me.state, body]
+        me.tell("gate", body)
+
+    def program(toy: Toy) -> None:
+        toy.actor("gate", arrive, [])
+        toy.actor("x", pass_on, [])
+        for number, dst in enumerate(clients):
+            toy.client(f"client-{number}", tells(dst, number))
+
+    assert outcomes(program) > 4
+    tally = explore(program, Optimal())
+    assert (tally.redundant, tally.blocked) == (0, 0)
+
+
+def test_of_two_messages_of_one_sender_the_first_is_meant() -> None:
+    """One was taken for the other: a plan was found to be a part of what it was not."""
+
+    def arrive(me: Cell, body: Body) -> None:
+        me.state = [*me.state, body]
+        if len(me.state) == 2:
+            me.sweep(["x", "y"])
+
+    def pass_on(me: Cell, body: Body) -> None:
+        me.state = [*me.state, body]
+        me.tell("gate", body)
+
+    def program(toy: Toy) -> None:
+        toy.actor("gate", arrive, [])
+        for name in ("x", "y"):
+            toy.actor(name, pass_on, [])
+        for number, script in enumerate((tells("gate", 1), tells("x", 3, 4))):
+            toy.client(f"client-{number}", script)
+        toy.client("client-2", tells("y", 2))
+
+    found, slept = explore(program, Optimal()), explore(program, Depth(sleep=True))
+    assert found.outcomes == slept.outcomes
+    assert found.classes == slept.classes
+    assert (len(found.classes), found.redundant, found.blocked) == (34, 0, 0)
+
+
 def test_answers_to_several_asks_come_in_any_order() -> None:
     def ask_both(me: Cell) -> Turn:
         tickets = me.ask("a", 1), me.ask("b", 2)
@@ -384,8 +429,6 @@ def test_faults_are_not_chosen() -> None:
     fault = Event(("fault", "drop"), "fault", "a", {})
     search = Optimal()
     assert take(search, [fault, *possible("x")]).trace[0].key == ("message", "x", "a")
-    with pytest.raises(Blocked):
-        Optimal().choose([], [fault])
 
 
 def test_a_tick_that_is_impossible_where_it_is_planned_is_given_up() -> None:
@@ -398,6 +441,31 @@ def test_a_tick_that_is_impossible_where_it_is_planned_is_given_up() -> None:
     with pytest.raises(Blocked):
         search.choose([], [look])
     assert not search.learn(run)
+
+
+def test_what_sleeps_is_woken_where_a_plan_for_a_tick_comes_to_nothing() -> None:
+    """Nobody knows what else the plan would have woken."""
+    look, x, y, tick = (
+        Event((name,), "message", name, {("clock" if clock else name, ""): clock != 1})
+        for name, clock in (("look", 1), ("x", 0), ("y", 0), ("tick", 2))
+    )
+    search = Optimal()
+    assert search.learn(take(search, [look, x, y], [x, y], [y], [tick]))
+    again = take(search, [look, x, y], [look, y], [look], [tick])
+    assert [event.key[0] for event in again.trace] == ["x", "y", "look", "tick"]
+    # Once more before the look, which is in vain again.
+    assert search.learn(again)
+    last = take(search, [look, x, y], [look, y])
+    with pytest.raises(Blocked):
+        search.choose(last.trace, [look])
+    last.blocked = True
+    assert not search.learn(last)
+
+
+def test_nothing_but_faults_is_nothing_to_choose_from() -> None:
+    fault = Event(("fault", "drop"), "fault", "a", {})
+    with pytest.raises(Blocked):
+        Optimal().choose([], [fault])
 
 
 def test_an_empty_run_is_the_only_one() -> None:

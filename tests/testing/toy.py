@@ -318,6 +318,7 @@ class Toy:
         for ticket in cell.deferred:
             self.reply(cell, ticket, why)
         cell.request, cell.deferred = None, []
+        self.touch("clock", "", write=False)
         for timer in [one for one in self.timers if one.owner is cell]:
             self._take_back(timer)
 
@@ -371,12 +372,13 @@ class Toy:
         self.timers.sort(key=lambda one: (one.when, one.owner.name, one.number))
 
     def disarm(self, cell: Cell) -> None:
+        # Also if there is none any more: that depends on the time.
+        self.touch("clock", "", write=False)
         mine = [timer for timer in self.timers if timer.owner is cell]
         if mine:
             self._take_back(mine[-1])
 
     def _take_back(self, timer: Timer) -> None:
-        self.touch("clock", "", write=False)
         self.timers.remove(timer)
         if self.race and timer.armed < self.at and "timers" not in self.mistakes:
             self.run.ghosts.append(Ghost(self._tick(timer.armed), self.at))

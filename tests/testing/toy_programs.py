@@ -140,6 +140,7 @@ FEATURES = {
     "m": "timers, sleep, looks at the clock",
     "b": "bounded mailboxes",
     "q": "waiting until all is quiet",
+    "c": "what is done depends on what came before",
 }
 
 
@@ -186,6 +187,8 @@ class Maker:
             verbs += ["after", "after", "cancel"]
         if "d" in self.features:
             verbs += ["defer", "answer", "answer"]
+        if "c" in self.features:
+            verbs += ["when", "when", "when"]
         return verbs + ["watch"] * ("w" in self.features)
 
     def _op(self, level: int, *, client: bool = True) -> Op:
@@ -206,6 +209,8 @@ class Maker:
                 return verb, random.randint(1, 2), self._body(level)
             case "sleep":
                 return verb, random.randint(1, 2)
+            case "when":
+                return verb, random.randint(0, 1), self._op(level, client=False)
             case _:
                 return (verb,)
 
@@ -234,6 +239,9 @@ def play(
             yield getattr(me, verb)(*args)
         elif verb == "defer":
             result = DEFER
+        elif verb == "when":
+            if me.state % 2 == args[0]:
+                result = yield from play(me, args[1:], log)
         elif verb != "answer":
             log(getattr(me, verb)(*args))
         elif me.deferred:

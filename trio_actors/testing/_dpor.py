@@ -9,9 +9,9 @@ Rules of this file:
 * An actor that is in the middle of a turn is locked: a message for it races with what
   has begun the turn, not with what came in its midst.
 * What did not happen, but could have, races as if it had: see `Ghost`.
-* A plan says what a step touched elsewhere. Here it may touch more, and what was to
-  come after it may be impossible: the rest of such a plan is dropped, never what has
-  begun. In doubt there is a run too many, and never one too few.
+* A plan says what a step touched elsewhere. Here it may touch something else: what was
+  not planned because of that is planned then. In doubt there is a run too many, and
+  never one too few.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Branch:
     """What is planned beside it, unless what this has touched shows it is no use."""
     within: Plans = attrs.Factory(dict[Hashable, Rest])
     """What is tried after this anyway: its last step leaves everything open."""
-    is_done: bool = True
-    """Whether all that may follow was tried, when it was."""
+    is_done: bool = False
+    """Whether a run has gone through it to its end."""
 
 
 Plans: TypeAlias = dict[Hashable, Rest]
@@ -74,7 +74,6 @@ class Optimal:
     def __init__(self) -> None:
         self._path: list[_Place] = []
         self._past = Past()
-        self._surprised = False  # a step of this run touched what it had not elsewhere
         self._timers: list[tuple[int, Steps]] = []  # where set, and where cancelled
         self._open: list[tuple[int, int]] = []  # races that a later run may plan
 
@@ -93,8 +92,6 @@ class Optimal:
         is_new = at == len(path)
         if is_new:
             path.append(self._arrive(trace))
-        else:
-            self._surprised = False
         place = path[at]
         is_planned = bool(place.tree)
         found = self._try(place, trace, enabled)
@@ -110,8 +107,6 @@ class Optimal:
             return _Place([], {}, {})
         before, done = self._path[-1], trace[-1].footprint
         taken = before.tree[0]
-        if taken.below and taken.footprint != done:
-            self._surprised = True
         asleep = still_asleep(before.asleep, done)
         asleep |= still_asleep(before.done, done)
         place = _Place(taken.below, asleep, {})
@@ -121,17 +116,16 @@ class Optimal:
             # was not planned because this leaves everything open.
             for rest in taken.within.values():
                 plan(place, rest)
-            taken.is_done = bool(place.tree)
         return place
 
     def _go_on(self, place: _Place, enabled: Sequence[Event]) -> int:
         """Return the oldest: nothing is planned any more."""
         for key in place.asleep:
             # A plan has failed; nobody knows what else it would have woken.
-            for earlier in reversed(self._path[:-1]):
-                if key not in earlier.asleep:
-                    break
-                del earlier.asleep[key]
+            at = len(self._path) - 2
+            while key in self._path[at].asleep:
+                del self._path[at].asleep[key]
+                at -= 1
         place.asleep = {}
         for found, event in enumerate(enabled):
             if event.kind != "fault":
@@ -143,7 +137,10 @@ class Optimal:
     def _try(
         self, place: _Place, trace: Sequence[Event], enabled: Sequence[Event]
     ) -> int | None:
-        """Return what is planned and possible; drop plans that are not."""
+        """Return what is planned and possible.
+
+        Plans are dropped where time cannot pass: to what is due next it may not.
+        """
         tree = place.tree
         while tree:
             wanted = tree[0].key
@@ -151,17 +148,16 @@ class Optimal:
             tried = wanted in place.asleep or wanted in place.done
             if found is not None and not tried:
                 return found
-            if found is None and wanted != TICK and not self._surprised:
+            if found is None and wanted != TICK:
                 raise not_repeatable(wanted, trace, enabled)
             self._leave(place)
         return None
 
-    def _leave(self, place: _Place) -> Branch:
+    def _leave(self, place: _Place) -> None:
         """Take out the first branch, and plan what has waited for it."""
         branch = place.tree.pop(0)
         for rest in branch.waiting.values():
             plan(place, rest)
-        return branch
 
     # --- Between two runs ---
 
@@ -179,6 +175,8 @@ class Optimal:
         for event in trace[new:]:
             self._past.add(event)
         if not run.blocked:
+            for place in path:
+                place.tree[0].is_done = True
             self._plan_races(run, new)
         self._step_back()
         return bool(path)
