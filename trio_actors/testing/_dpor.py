@@ -28,7 +28,7 @@ from ._search import (
     Asleep,
     check_length,
     find,
-    not_repeatable,
+    no_longer_possible,
     place_of,
     still_asleep,
 )
@@ -149,7 +149,7 @@ class Optimal:
             if found is not None and not tried:
                 return found
             if found is None and wanted != TICK:
-                raise not_repeatable(wanted, trace, enabled)
+                raise no_longer_possible(wanted, trace, enabled)
             self._leave(place)
         return None
 

@@ -27,6 +27,26 @@ class NotRepeatable(ActorError):
     """The same schedule did not give the same run: something is not controlled."""
 
 
+OTHER_STEP = (
+    "random numbers that are not the system's, an order of a set, id(), real time,"
+    " a thread"
+)
+"""What is likely where a step was another one."""
+
+OTHER_END = (
+    "state that outlives the test, random numbers that are not the system's, real time"
+)
+"""What is likely where a run ended in another way."""
+
+
+def not_repeatable(what: str, likely: str = OTHER_END) -> NotRepeatable:
+    """Return an error that says what was different, and what it is likely to be."""
+    return NotRepeatable(
+        f"the same schedule gave another run: {what}. Something is not controlled:"
+        f" {likely}."
+    )
+
+
 def canonical(trace: Sequence[Event]) -> Hashable:
     """Return what a run has in common with those that differ in independent steps.
 
@@ -78,20 +98,18 @@ def place_of(wanted: Key, trace: Sequence[Event], enabled: Sequence[Event]) -> i
     """
     place = find(wanted, enabled)
     if place is None:
-        raise not_repeatable(wanted, trace, enabled)
+        raise no_longer_possible(wanted, trace, enabled)
     return place
 
 
-def not_repeatable(
+def no_longer_possible(
     wanted: Key, trace: Sequence[Event], enabled: Sequence[Event]
 ) -> NotRepeatable:
     """Return an error that says what had to be possible, and what is."""
     possible = ", ".join(" ".join(event.key) for event in enabled)
-    return NotRepeatable(
-        f"the same schedule gave another run: step {len(trace)} was {' '.join(wanted)},"
-        f" and now there are only {possible}. Something is not controlled: random"
-        " numbers that are not the system's, an order of a set, id(), real time, a"
-        " thread."
+    return not_repeatable(
+        f"step {len(trace)} was {' '.join(wanted)}, and now there are only {possible}",
+        OTHER_STEP,
     )
 
 
@@ -104,11 +122,9 @@ def check_length(run: Run, length: int) -> None:
     if isinstance(run.error, NotRepeatable):
         raise run.error
     if len(run.trace) < length:
-        raise NotRepeatable(
-            f"the same schedule gave another run: it ended after {len(run.trace)} steps"
-            f" and not, as before, after {length} or more. Something is not"
-            " controlled: state that outlives the test, random numbers that are not"
-            " the system's, real time."
+        raise not_repeatable(
+            f"it ended after {len(run.trace)} steps and not, as before, after {length}"
+            " or more"
         )
 
 
