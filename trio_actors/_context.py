@@ -80,7 +80,6 @@ class Context(_Spawner, Generic[M_contra]):
     def children(self) -> Mapping[str, ActorRef[Never]]:
         """Its running children by name, in start order."""
         family = self._cell.under
-        # Endings only read it, so that they commute: who looks must be a writer.
         self._cell.runtime.touch("spawn", self._cell.path)
         cells = family.in_order() if family is not None else []
         return MappingProxyType({cell.name: cell.ref for cell in cells})

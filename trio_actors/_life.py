@@ -175,10 +175,7 @@ class Life(Turns):
         return not self.box.count and self.under is None
 
     def read_count(self) -> None:
-        """Say that this step depends on what waits here: on turns, and on sends.
-
-        Those only read its life, so that they commute: who looks must be a writer.
-        """
+        """Say that this step depends on what waits here: on turns, and on sends."""
         self.runtime.touch("turn", self.path, write=False)
         self.runtime.touch("life", self.path)
 

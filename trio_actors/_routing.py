@@ -61,7 +61,7 @@ def check_routing(routing: object) -> None:
 class Router:
     """Chooses actors for messages."""
 
-    __slots__ = ("_random", "_turn", "name", "routing")
+    __slots__ = ("_random", "_turn", "name", "routing", "takes_turns")
 
     def __init__(
         self, routing: Routing | Callable[[Any], Hashable], random: Random, name: str
@@ -69,13 +69,10 @@ class Router:
         check_routing(routing)
         self.routing = routing
         self.name: str = name  # of those it chooses among
+        # Whether whom it chooses depends on what it has chosen before.
+        self.takes_turns: bool = not (self.is_race or callable(routing))
         self._random = random
         self._turn = -1
-
-    @property
-    def takes_turns(self) -> bool:
-        """Whether whom it chooses depends on what it has chosen before."""
-        return not (self.is_race or callable(self.routing))
 
     @property
     def is_race(self) -> bool:

@@ -97,7 +97,6 @@ class Family(Restarting):
         """Do what `close()` does; the children are killed in between."""
         if halt <= self.closing:
             return
-        # Endings only read it, so that they commute: who takes all down is a writer.
         self.runtime.touch("spawn", self.path)
         self.closing = halt
         if self._work_scope is not None:

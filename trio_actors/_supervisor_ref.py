@@ -101,7 +101,6 @@ class SupervisorRef(ActorRef[Never], _Spawner):
     __slots__ = ()
 
     def _family(self) -> Family:
-        # Endings only read it, so that they commute: who looks must be a writer.
         self._cell.runtime.touch("spawn", self.path)
         if self._cell.phase == "stopped":
             raise not_open(self.path, "child")

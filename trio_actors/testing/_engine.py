@@ -9,7 +9,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+import traceback
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -159,7 +160,7 @@ class Explorer:
         run_lab(self.lab, partial(test, fn))
 
     async def _make_small(self, failed: Run) -> None:
-        await self._confirm(failed)
+        await self._confirm(failed, self.found.plan)
         await self._shrink(failed)
 
     # --- All orders ---
@@ -178,19 +179,12 @@ class Explorer:
         search = Optimal()
         more = True
         while more:
-            if self.found.schedules >= MOST or self._goes_round():
+            if self.found.schedules >= MOST:
                 return False
             more = await self._run(search, plan)
             if self.found.failed is not None:
                 return False
         return True
-
-    def _goes_round(self) -> bool:
-        """Whether a search finds next to nothing new any more, and does not end.
-
-        It happens where a step depends on what nobody has said. It is never verified.
-        """
-        return self.found.redundant > 500 + 2 * len(self.found.met)
 
     # --- Many orders ---
 
@@ -300,13 +294,12 @@ class Explorer:
     async def _again(self, schedule: Deviations, plan: Plan) -> Run:
         return await self._once(Replay(schedule), plan)
 
-    async def _confirm(self, run: Run, plan: Plan | None = None) -> None:
+    async def _confirm(self, run: Run, plan: Plan) -> None:
         """Run a schedule again: it must be the same run.
 
         Raises:
             NotRepeatable: It is another one.
         """
-        plan = self.found.plan if plan is None else plan
         for _ in range(2 if run.error is not None else 1):
             again = await self._again(deviations(run.ranks), plan)
             check_same(run, again)
@@ -338,15 +331,12 @@ def is_like(one: BaseException | None, other: BaseException | None) -> bool:
 
 
 def _place(error: BaseException) -> object:
-    places = list(_places(error))
+    """Return where it was raised: the innermost file and line."""
+    places = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     return places[-1] if places else None
-
-
-def _places(error: BaseException) -> Iterator[tuple[str, int]]:
-    traceback = error.__traceback__
-    while traceback is not None:
-        yield traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
-        traceback = traceback.tb_next
 
 
 def check_same(run: Run, again: Run) -> None:

@@ -205,9 +205,13 @@ class Footprints(WorldRuntime):
 
         What says that something took too long stands before what may race.
         """
-        alarms = any(isinstance(one, Timed) and one.races for one in self._alarms)
-        if self.rules.race and (alarms or self._armed):
+        if self.rules.race and (self._racing() or self._armed):
             self.haunt(self._time_passes(self._since(set())))
+
+    def _racing(self) -> list[Timed]:
+        """Return the alarms that may come before what else could happen."""
+        every = (one for one in self._alarms if isinstance(one, Timed))
+        return [one for one in every if one.races and not one.cancelled]
 
     def _since(self, armed: set[int]) -> int:
         """Return the step before which time could not pass to anything.
@@ -216,10 +220,7 @@ class Footprints(WorldRuntime):
         what another one has set.
         """
         armed.update(self._armed.values())
-        alarms = (one for one in self._alarms if not one.cancelled)
-        armed.update(
-            one.armed for one in alarms if isinstance(one, Timed) and one.races
-        )
+        armed.update(one.armed for one in self._racing())
         return armed.pop() if len(armed) == 1 else -1
 
     def _time_passes(self, armed: int) -> Event:
