@@ -1,0 +1,15 @@
+"""Actors whose state survives: events, snapshots, reminders, entities."""
+
+# General layout; each imports only from those above it:
+#
+# _errors      what can go wrong between an actor and its journal
+# _journal     what every store of events does
+# _memory      a journal for tests, with faults
+#
+# Every public name is exported here, and only here.
+
+from ._errors import Damaged as Damaged, Fenced as Fenced, WriteFailed as WriteFailed
+from ._journal import Journal as Journal, Note as Note
+from ._memory import MemoryJournal as MemoryJournal
+
+__all__ = ["Damaged", "Fenced", "Journal", "MemoryJournal", "Note", "WriteFailed"]
