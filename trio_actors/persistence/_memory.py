@@ -9,7 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
@@ -65,7 +65,7 @@ class MemoryJournal(Journal):
         self._delay = seconds
 
     def statistics(self) -> Mapping[str, int]:
-        """Return how many ``writes`` there were, ``streams`` and ``events`` there are."""
+        """Return the number of ``writes``, ``streams`` and ``events``."""
         return {
             "writes": self._writes,
             "streams": len(self._streams),
@@ -79,7 +79,7 @@ class MemoryJournal(Journal):
         return self._open()
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[object]:
+    async def _open(self) -> AsyncGenerator[object]:
         await checkpoint()
         self._opened += 1
         try:
@@ -110,8 +110,9 @@ class MemoryJournal(Journal):
         """Append events and notes. As in `Journal`."""
         self._stream(stream)
         await checkpoint()
+        self._writes += 1
+        lost: bool | None = None
         with trio.CancelScope(shield=True):
-            self._writes += 1
             if self._delay:
                 await trio.sleep(self._delay)
             lost = self._next_fault()
