@@ -92,10 +92,12 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run the numbered examples, each as a user would."""
+    """Run the numbered examples, and the packages, each as a user would."""
     install(session, "examples")
+    python = ("python", "-W", "error")
     for path in sorted(Path("examples").glob("[0-9][0-9]_*.py")):
-        session.run("python", "-W", "error", str(path))
+        session.run(*python, str(path))
+    session.run(*python, "-m", "examples.ipseity", "--trace")
 
 
 @nox.session
