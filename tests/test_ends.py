@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.lowlevel import Task
 
 from tests.actors import StashAndFail
 from tests.kit import (
@@ -310,3 +311,35 @@ def test_a_bad_message_in_a_burst_takes_no_room_away() -> None:
             assert await slow == 0
 
     run_main(main)
+
+
+# --- Those who wait for an end ----------------------------------------------
+
+
+class _StepsOf(trio.abc.Instrument):
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.steps = 0
+
+    def after_task_step(self, task: Task) -> None:
+        self.steps += task is self.task
+
+
+async def test_who_waits_for_an_end_sleeps_through_the_turns(world: World) -> None:
+    """A turn that woke him would depend on whether he waits already."""
+    ref = await world.spawn(Counter)
+    found: list[_StepsOf] = []
+
+    async def wait() -> None:
+        found.append(_StepsOf(trio.lowlevel.current_task()))
+        trio.lowlevel.add_instrument(found[0])
+        await ref.wait_stopped()
+
+    world.client(wait)
+    for _ in range(9):
+        await ref.tell(Add(1))
+        assert await ref.ask(Get()) > 0
+    ref.stop()
+    await world.settled()
+    trio.lowlevel.remove_instrument(found[0])
+    assert found[0].steps == 2  # it begins; it goes on when that has stopped

@@ -206,10 +206,10 @@ class Growing:
         cell.awaited = True
         try:
             if CURRENT.get() is None:  # who is no actor takes part in no deadlock
-                await cell.until(cell.has_come_up)
+                await cell.until_phase(cell.has_come_up)
             else:
                 with waiting_for(cell, cell.has_come_up):
-                    await cell.until(cell.has_come_up)
+                    await cell.until_phase(cell.has_come_up)
         except BaseException:
             # As nursery.start() does: no half-started child is left behind.
             cell.request(Halt.KILL)

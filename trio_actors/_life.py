@@ -47,7 +47,7 @@ class Life(Turns):
 
     __slots__ = (
         "_context",
-        "_lot",
+        "_phase_lot",
         "awaited",
         "between",
         "exit",
@@ -88,6 +88,7 @@ class Life(Turns):
     _resume: bool = False
     _hook_scope: trio.CancelScope | None = None
     _deadline: Alarm | None = None
+    _lot: Lot | None = None  # wait for something that `signal()` tells of
 
     def __init__(
         self, family: Family, name: str, recipe: Recipe, options: Options
@@ -118,7 +119,7 @@ class Life(Turns):
         self.was_started: bool = False  # once, in any incarnation
         self.scope: trio.CancelScope | None = None
         self.waits_for: Wait | None = None
-        self._lot: Lot | None = None
+        self._phase_lot: Lot | None = None  # who waits for another phase
 
     @property
     def me(self) -> Cell:
@@ -214,13 +215,24 @@ class Life(Turns):
         if self._lot:
             self._lot.unpark_all()
 
+    async def until_phase(self, reached: Callable[[], bool]) -> None:
+        """Wait until something holds that only another phase can bring about.
+
+        Whoever waits for an end is not woken by each turn: a step that wakes somebody
+        depends on whether he waits already.
+        """
+        while not reached():
+            if self._phase_lot is None:
+                self._phase_lot = Lot()
+            await self._phase_lot.park()
+
     async def wait_idle(self) -> None:
         """Wait until it has nothing to do."""
         await self.until(self.is_found_idle)
 
     async def wait_for_phase(self, *phases: Phase) -> None:
         """Wait until it is in one of *phases*."""
-        await self.until(lambda: self.phase in phases)
+        await self.until_phase(lambda: self.phase in phases)
 
     def has_come_up(self) -> bool:
         """Whether its first start has ended, well or not."""
@@ -247,14 +259,15 @@ class Life(Turns):
         self.runtime.touch("life", self.path, write=False)
         if self.phase == "stopped":
             await checkpoint()
-        await self.until(lambda: self.phase == "stopped")
+        await self.until_phase(self.has_ended)
         return cast("Exit", self.exit)
 
     def enter(self, phase: Phase) -> None:
         """Change the phase."""
         self.runtime.touch("life", self.path)
         self.phase = phase
-        self.signal()
+        if self._phase_lot:
+            self._phase_lot.unpark_all()
 
     def announce(
         self, kind: EventKind, error: BaseException | None = None, delay: float = 0.0

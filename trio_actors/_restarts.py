@@ -145,5 +145,6 @@ class Restarting(Growing):
         elif cell.phase == "suspended":
             cell.go = True
             cell.enter("restarting")
+            cell.signal()
         await cell.wait_for_phase("running", "suspended", "stopped")
         return cell.phase != "suspended"

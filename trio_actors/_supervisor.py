@@ -142,6 +142,7 @@ class Family(Restarting):
         if cell.upward is not None:
             self._fail_owner(cell.upward, cell.extras or ())
         elif cell.options.significant and cell.halt <= Halt.RETURN:
+            self.runtime.touch("sup", self.path)
             left = sum(one.options.significant for one in self.children.values())
             by_itself = exit.kind != "start_failed"
             if by_itself and shuts_down(

@@ -67,9 +67,9 @@ VERBS: dict[str, tuple[tuple[str, str], ...]] = {
     "b": (("tell_now", "cpa"), ("tell", "ca"), ("tell_all", "c")),
     "s": (("begin", "ca"), ("first", "ca"), ("last", "ca"), ("drop", "ca")),
     "d": (("defer", "pa"), ("defer", "pa"), ("reply", "pa"), ("reply", "pa")),
-    "w": (("watch", "pa"), ("watch", "pa"), ("unwatch", "pa"), ("wait", "c")),
+    "w": (("watch", "pa"), ("unwatch", "pa"), ("unwatch", "pa"), ("wait", "c")),
     "x": (("stop", "cpa"), ("leave", "pa"), ("drain", "c")),
-    "c": (("spawn", "a"), ("spawn_now", "pa"), ("family", "pa")),
+    "c": (("spawn", "a"), ("spawn_now", "pa"), ("family", "pa"), ("family", "pa")),
     "h": (("hire", "c"),),
     "m": (("after", "pa"), ("after", "pa"), ("every", "p"), ("cancel", "pa")),
     "o": (("within", "ca"), ("sleep", "ca"), ("time", "cpa"), ("tell_within", "c")),
@@ -146,7 +146,16 @@ class Maker:
         if self._has("f"):
             kind = self._one(("transient",) * 4 + ("permanent", "temporary"))
             part = attrs.evolve(part, restart=kind)
-        return part
+        return attrs.evolve(part, start=self._beginning(name))
+
+    def _beginning(self, name: str) -> Ops:
+        """Let there be somebody to lose from the start, in half of the programs."""
+        first: Ops = ()
+        if self._has("c") and name == "a" and self.random.random() < 0.5:
+            first += (("spawn_now",),)
+        if self._has("w") and name != "a" and self.random.random() < 0.5:
+            first += (("watch", "a"),)
+        return first
 
     def _with_hooks(self, part: Part) -> Part:
         start = self._few("p", 1) if self.random.random() < 0.5 else ()
@@ -200,6 +209,8 @@ class Maker:
         to = self._target()
         if verb in SENDS:
             return to, self._message(to, depth)
+        if verb == "unwatch" and self.random.random() < 0.7:
+            return ("a",)  # see _beginning()
         if verb in NAMES:
             return (to,)
         match verb:
@@ -232,7 +243,7 @@ class Maker:
             rare.append("/c")
         if above and self._has("xkR"):
             rare.append("/sup")
-        if rare and self.random.random() < 0.25:
+        if rare and self.random.random() < (0.5 if self._has("c") else 0.25):
             return self._one(rare)
         return self._one(self.parts).name
 
