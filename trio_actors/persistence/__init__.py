@@ -5,6 +5,7 @@
 # _errors      what can go wrong between an actor and its journal
 # _journal     what every store of events does
 # _memory      a journal for tests, with faults
+# _group       group commit: many writers, one transaction
 #
 # Every public name is exported here, and only here.
 
