@@ -199,7 +199,7 @@ def shape_of(cls: type[Actor[Any]]) -> Shape:
             complete(cls, Actor), has_start=any(own[:2]), has_hooks=any(own[1:])
         )
         cls.__shape__ = shape  # type: ignore[attr-defined]
-    return cast("Shape", shape)
+    return shape
 
 
 # --- Recipes ----------------------------------------------------------------

@@ -110,7 +110,7 @@ class Cell(Ending):
                     failure = error
                 except BaseException as error:  # noqa: ASYNC103  # _fatal() raises it
                     failure = self._fatal(error)
-                step = self._conclude(self._leave(failure))
+                step = self._conclude(failure)
                 exit = step if step is None or isinstance(step, Exit) else await step
             exit = await self._clean_up(exit)
         except BaseException as error:  # noqa: ASYNC103
@@ -125,9 +125,14 @@ class Cell(Ending):
 
     def _conclude(self, failure: BaseException | None) -> Step:
         """Return how the actor ends; None if it goes on with another incarnation."""
-        halt = self.halt
+        self.scope = None
+        if self.asked is not None:
+            self.abandon_asked()
+        if self._injected is not None:
+            failure = self._first_of(failure)
         if failure is not None:
             return self._answer_failure(failure)
+        halt = self.halt
         if self.current is not EMPTY:
             how = {Halt.KILL: "was killed", Halt.RESTART: "was restarted"}
             self.fail_turn(how.get(halt, "was cut short"))
@@ -154,12 +159,15 @@ class Cell(Ending):
 
     def _answer_failure(self, failure: BaseException) -> Step:
         """Judge a failure, wherever it came from."""
-        starting = self.phase != "running"
         counted = self._is_quiet(failure)
         if counted and self.family.allows_restart(self):
             self.fail_turn(failure)
             self.note("failed")
-            return self._replace(failure, counts=True)
+            if self.under is not None:
+                return self._replace(failure, counts=True)
+            self.first_failure = failure
+            return self._replace_now(failure, counts=True)
+        starting = self.phase != "running"
         cut_own_frames(failure)
         self._annotate(failure)
         self.fail_turn(failure)
@@ -195,7 +203,7 @@ class Cell(Ending):
         rules = self.family.supervision
         return (
             self.phase == "running"
-            and self.halt is Halt.NONE
+            and not self.halt  # a member of an enum takes longer to find
             and self.owes is None
             and not self.owed
             and rules.strategy == "one_for_one"
@@ -203,7 +211,8 @@ class Cell(Ending):
             and isinstance(failure, Exception)
             and not (self.shape.has_hooks or self.became or self.recipe.is_function)
             and not (rules.directives or self.family.closing or self.hung)
-            and not (self.system._event_feed or log.isEnabledFor(logging.ERROR))
+            and not self.system._event_feed.streams
+            and not log.isEnabledFor(logging.ERROR)
         )
 
     def _is_final(self) -> bool:
@@ -250,6 +259,12 @@ class Cell(Ending):
         self.first_failure = why if hook == "restarting" else None
         if self.under is not None or self.has_hook(hook):
             return self._replace_later(why, counts=counts, hook=hook, sweeps=sweeps)
+        return self._replace_now(why, counts=counts, sweeps=sweeps)
+
+    def _replace_now(
+        self, why: BaseException, *, counts: bool, sweeps: bool = False
+    ) -> Step:
+        """Do so where there is nothing to wait for."""
         self.take_down(self.first_failure, was_up=self.begin_end())
         return self._begin_again(why, counts=counts, sweeps=sweeps)
 
@@ -271,7 +286,9 @@ class Cell(Ending):
     def _begin_again(self, why: BaseException, *, counts: bool, sweeps: bool) -> Step:
         if sweeps:
             return self._wait_for_go(why, sweeps=True)
-        delay = self.family.pause_before_restart(self) if counts else 0.0
+        family, delay = self.family, 0.0
+        if counts and family.supervision.backoff is not None:
+            delay = family.pause_before_restart(self)
         self.announce("restarting", self.first_failure, delay)
         is_fresh = self._renew_context()
         if delay > 0:

@@ -105,15 +105,18 @@ class Ending(Incarnation):
         self.between = True
         if self._resume:
             self._resume = False  # there was more to do than to go on
-        cancel_timers(self.me)
+        if self.timers is not None:
+            cancel_timers(self.me)
         return was_up
 
     def take_down(self, why: object, *, was_up: bool) -> None:
         """Let go of what was the incarnation's; its messages wait for the next."""
         if was_up:
             self.previous = self.instance
-        self.fail_owed(why if isinstance(why, BaseException) else "ended")
-        self.unstash()
+        if self.owed is not None:
+            self.fail_owed(why if isinstance(why, BaseException) else "ended")
+        if self.stash is not None:
+            self.unstash()
 
     async def _close_children(self, family: Family, halt: Halt) -> None:
         family.close(Halt.KILL if self.halt is Halt.KILL else halt)

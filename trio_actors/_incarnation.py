@@ -172,7 +172,7 @@ class Incarnation(Life):
         """Begin an incarnation, or go on with it in a scope; False if it ends."""
         if self.phase == "running":  # what has become asynchronous needs a scope
             return self.scope is None and not self._must_end()
-        if self.halt is Halt.RESTART and not self._resume:
+        if self.halt and self.halt is Halt.RESTART and not self._resume:
             self.halt = Halt.NONE  # this is the new incarnation it asked for
         if self._must_end():
             return False
@@ -186,13 +186,6 @@ class Incarnation(Life):
             self.scope = trio.CancelScope()
             return self.scope
         return NO_SCOPE
-
-    def _leave(self, failure: BaseException | None) -> BaseException | None:
-        """End an incarnation; return what it failed with, if it failed."""
-        self.scope = None
-        if self.asked is not None:
-            self.abandon_asked()
-        return failure if self._injected is None else self._first_of(failure)
 
     def _first_of(self, failure: BaseException | None) -> BaseException | None:
         """Return the failure that came first; the others are kept as extras."""
@@ -243,7 +236,7 @@ class Incarnation(Life):
             instance = self.recipe.build(self.me)
             self.instance = instance
             self.use(instance)
-            if self.recipe.cls is None and self.options.mailbox is None:
+            if self.options.mailbox is None and self.recipe.cls is None:
                 self.box.configure(instance.mailbox)
 
     async def _start(self) -> None:
@@ -276,7 +269,7 @@ class Incarnation(Life):
             self.announce("restarted", self.first_failure)
         else:
             self.announce("started")
-        if again and not resumed:
+        if again and not resumed and self.family.supervision.backoff is not None:
             self.family.restarted(self.me)
         if again or self.incarnation > 1:
             self.first_failure = self.previous = None
@@ -297,9 +290,10 @@ class Incarnation(Life):
         """Whether the incarnation ends before its next message."""
         if self.asked is not None and self.current is EMPTY:
             self.abandon_asked()
-        if self._injected is not None or self.halt not in (Halt.NONE, Halt.DRAIN):
+        if self._injected is not None:
             return True
-        return self.halt is Halt.DRAIN and self.me.is_drained()
+        halt = self.halt
+        return bool(halt) and (halt is not Halt.DRAIN or self.me.is_drained())
 
     def ends_receiving(self) -> bool:
         """Whether a function's ``async for`` ends here."""

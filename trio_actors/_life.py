@@ -276,8 +276,9 @@ class Life(Turns):
         # "started" goes without saying, see remember(); after the end nobody asks.
         if kind not in ("started", "stopped"):
             self.note(kind)
-        if self.system._event_feed:
-            self.system._event_feed.emit(Event(kind, self.ref, error, delay))
+        feed = self.system._event_feed
+        if feed.streams:
+            feed.emit(Event(kind, self.ref, error, delay))
 
     # --- Behaviours ---
 

@@ -142,15 +142,15 @@ class Subscription(Generic[T_co]):
 class Feed(Generic[T]):
     """The streams of one kind of news."""
 
-    __slots__ = ("_has_ended", "_streams", "name")
+    __slots__ = ("_has_ended", "name", "streams")
 
     def __init__(self, name: str, *, has_ended: bool = False) -> None:
         self.name: str = name
         self._has_ended = has_ended
-        self._streams: dict[Subscription[T], None] = {}
+        self.streams: dict[Subscription[T], None] = {}  # who listens
 
     def __bool__(self) -> bool:
-        return bool(self._streams)
+        return bool(self.streams)
 
     def subscribe(self, buffer: Mailbox) -> Subscription[T]:
         """Make a stream."""
@@ -161,23 +161,23 @@ class Feed(Generic[T]):
         if self._has_ended:
             stream._end()
         else:
-            self._streams[stream] = None
+            self.streams[stream] = None
 
     def detach(self, stream: Subscription[T]) -> None:
         """Let *stream* have nothing more."""
-        self._streams.pop(stream, None)
+        self.streams.pop(stream, None)
 
     def emit(self, value: T) -> None:
         """Give *value* to every stream."""
-        for stream in list(self._streams):
+        for stream in list(self.streams):
             stream._offer(value)
 
     def end(self) -> None:
         """End every stream, also those that are opened later."""
         self._has_ended = True
-        for stream in list(self._streams):
+        for stream in list(self.streams):
             stream._end()
-        self._streams.clear()
+        self.streams.clear()
 
 
 class Topics:

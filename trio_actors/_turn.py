@@ -328,9 +328,11 @@ class Turns(Hand):
         """End the turn badly: whoever asked gets ActorFailed, at once."""
         if self.current is STASHED:
             self.handled += 1  # it is in the stash, and is handled later
-        for pending in self._all_owed():
-            if pending.open:
-                pending.fail(actor_failed(cast("Any", self), pending.message, failure))
+        if self.owes is not None:
+            for pending in self._all_owed():
+                if pending.open:
+                    error = actor_failed(cast("Any", self), pending.message, failure)
+                    pending.fail(error)
         self.failed += self._size()
         self.current = EMPTY
         self.busy_since = math.inf
