@@ -6,6 +6,9 @@
 # _journal     what every store of events does
 # _memory      a journal for tests, with faults
 # _group       group commit: many writers, one transaction
+# _registered  which classes can be stored, and what is refused
+# _forms       how values of one type become bytes, and are compared
+# _codec       events, states and answers as bytes, and back
 #
 # Every public name is exported here, and only here.
 

@@ -20,3 +20,7 @@ class Fenced(WriteFailed):
 
 class Damaged(ActorError):
     """The file cannot be read; it was set aside under the name in the text."""
+
+
+class Unreadable(ActorError):
+    """What is stored is no value of this program: another version of it wrote it."""
