@@ -3,6 +3,7 @@
 Rule: a repeated command gets the remembered answer, declared rejections too (S3).
 """
 
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import attrs
@@ -149,6 +150,22 @@ def test_a_rejection_made_by_attrs_comes_back() -> None:
 def test_args_that_cannot_be_written_come_back_as_their_text() -> None:
     found = again(Overdrawn(Receipt(1), (1, 2), 2**70), Overdrawn)
     assert found.args == ("Receipt(number=1, lines=())", "(1, 2)", str(2**70))
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError
+
+    __repr__ = __str__
+
+
+def test_nothing_in_a_rejection_hinders_it() -> None:
+    found = again(Overdrawn("\ud800", Mute(), Decimal("1.10")), Overdrawn)
+    assert found.args == (
+        "\\ud800",
+        "<Mute, whose repr raised ValueError>",
+        "1.10",
+    )
 
 
 def test_a_rejection_that_is_not_declared_any_more_is_unreadable() -> None:

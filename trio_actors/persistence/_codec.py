@@ -22,6 +22,7 @@ from typing import Any, TypeVar, final
 import attrs
 
 from .._annotations import members, spell
+from .._errors import show
 from .._messages import Tag
 from ._errors import Unreadable
 from ._forms import DECODE, ENCODE, Form, difference
@@ -89,8 +90,8 @@ class Codec:
             )
 
     def _add(self, kind: Any, tag: Tag) -> _Entry:
-        has_sets = check(kind, self._where)
-        form = Form(kind, has_sets=has_sets, name=spell(kind), where=self._where)
+        loose = check(kind, self._where)
+        form = Form(kind, loose=loose, name=spell(kind), where=self._where)
         head = b"\x93" + ENCODE(tag.name) + ENCODE(tag.version)
         entry = _Entry(tag, form, head)
         self._by_tag[tag.name, tag.version] = entry
@@ -171,9 +172,15 @@ class Codec:
 
     def _unknown(self, name: str, version: int) -> str:
         """Say why no class reads a tag, and what to write."""
+        if not name:
+            return (
+                "it was stored when its type was a builtin one, without a tag. Go on"
+                " with that type"
+            )
         known = [number for other, number in self._by_tag if other == name]
         if not known:
-            names = ", ".join(f"{one}@{number}" for one, number in self._by_tag)
+            tags = [f"{one}@{number}" for one, number in self._by_tag if one]
+            names = ", ".join(tags) or "none at all"
             return (
                 f"no class has this name; there are {names}. Register the class that"
                 " had it, or put its name back: an event's name is for ever"
@@ -218,7 +225,7 @@ class AnswerCodec:
         anything = self._kind in (Any, object) or isinstance(self._kind, TypeVar)
         return Form(
             Any if anything else self._kind,
-            has_sets=not anything and check(self._kind, self._where),
+            loose=not anything and check(self._kind, self._where),
             name=f"answer ({spell(self._kind)})",
             where=self._where,
         )
@@ -302,8 +309,17 @@ def _revived(
 
 def _or_text(value: object) -> object:
     """Return the value if it comes back as what it is, otherwise its text."""
+    if _comes_back(value):
+        return value
     try:
-        same = difference(value, DECODE(ENCODE(value))) is None
+        text = str(value)
     except Exception:
-        same = False
-    return value if same else str(value)
+        text = show(value)
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _comes_back(value: object) -> bool:
+    try:
+        return difference(value, DECODE(ENCODE(value))) is None
+    except Exception:
+        return False

@@ -4,7 +4,8 @@ Rules of this file:
 
 * msgspec checks types only when it reads. So what was written is read at once, and
   compared: a value that would come back as another one is not stored.
-* The same value gives the same bytes, in every process: sets are sorted.
+* The same value gives the same bytes, in every process: sets are sorted, and nothing
+  but fields is written.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ Loss: TypeAlias = "tuple[str, str] | None"
 class Form:
     """How values of one type are stored."""
 
-    __slots__ = ("_sorted", "_where", "decode", "name")
+    __slots__ = ("_loose", "_where", "decode", "name")
 
-    def __init__(self, kind: Any, *, has_sets: bool, name: str, where: str) -> None:
+    def __init__(self, kind: Any, *, loose: bool, name: str, where: str) -> None:
         self.decode: Callable[[Any], Any] = msgspec.msgpack.Decoder(kind).decode
         self.name = name
-        self._sorted = has_sets
+        self._loose = loose
         self._where = where
 
     def encode(self, value: object) -> tuple[bytes, Any]:
@@ -46,7 +47,7 @@ class Form:
             TypeError: It cannot be written, or what is read would be something else.
         """
         try:
-            body = ENCODE(with_sorted_sets(value) if self._sorted else value)
+            body = ENCODE(tightened(value) if self._loose else value)
             back = self.decode(body)
             loss = difference(value, back)
         except Exception as error:
@@ -146,9 +147,9 @@ def _items(value: Any, back: Any) -> Loss:
 def _dict(value: Any, back: Any) -> Loss:
     loss = _items([*value], [*back])
     if loss is not None:
-        return loss[0], f"a key: {loss[1]}"
-    for key, before in value.items():
-        loss = difference(before, back[key])
+        return "", f"a key: {loss[1]}"
+    for before, after in zip(value.values(), back.values(), strict=True):
+        loss = difference(before, after)
         if loss is not None:
             return f"[...]{loss[0]}", loss[1]
     return None
@@ -177,20 +178,20 @@ _COMPARED: dict[type, Callable[[Any, Any], Loss]] = {
 }
 
 
-def with_sorted_sets(value: Any) -> Any:
-    """Return what is written for a value in which there may be sets.
+def tightened(value: Any) -> Any:
+    """Return what is written for a value that is loose (see `check`).
 
     The order of msgspec's own would sort dicts, too: theirs is kept, since it is part
     of what they are. A set is sorted by its members' bytes, which always works.
     """
     kind = class_of(value)
     if kind in (set, frozenset):
-        members = sorted(ENCODE(with_sorted_sets(member)) for member in value)
+        members = sorted(ENCODE(tightened(member)) for member in value)
         return [msgspec.Raw(member) for member in members]
     if issubclass(kind, (list, tuple)):
-        return [with_sorted_sets(item) for item in value]
+        return [tightened(item) for item in value]
     if kind is dict:
-        return {key: with_sorted_sets(item) for key, item in value.items()}
+        return {key: tightened(item) for key, item in value.items()}
     if is_record(kind):
         return _as_map(value, plain(kind))
     return value
@@ -209,5 +210,5 @@ def _as_map(record: Any, cls: Any) -> dict[str, Any]:
     for name, label in zip(names, written, strict=True):
         value = getattr(record, name)
         if value is not msgspec.UNSET:
-            found[label] = with_sorted_sets(value)
+            found[label] = tightened(value)
     return found

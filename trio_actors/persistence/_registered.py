@@ -9,8 +9,10 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields as fields_of_dataclass, is_dataclass
-from typing import Any, cast, get_origin, get_type_hints
+from types import MemberDescriptorType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -20,7 +22,7 @@ from .._messages import Tag
 try:
     import msgspec as msgspec  # noqa: PLC0414 - from here for its siblings
     from msgspec.inspect import type_info
-except ImportError as missing:  # pragma: no cover - it is there where tests run
+except ImportError as missing:
     raise ImportError(
         "what is stored is written with msgspec, which is not installed:"
         " pip install 'trio_actors[persistence]'"
@@ -35,7 +37,7 @@ _LEAVES = frozenset(
         *("DateTimeType", "TimeType", "DateType", "TimeDeltaType"),
     }
 )
-_GROUPS = frozenset({"TupleType", "VarTupleType", "ListType", "DictType", "UnionType"})
+_GROUPS = frozenset({"TupleType", "VarTupleType", "ListType", "UnionType"})
 _SETS = frozenset({"SetType", "FrozenSetType"})
 _RECORDS = frozenset({"DataclassType", "StructType", "NamedTupleType", "TypedDictType"})
 
@@ -111,21 +113,22 @@ def _is_frozen(cls: Any) -> bool:
 
 
 def check(kind: Any, where: str) -> bool:
-    """Look through a type, down to its leaves; return whether there are sets in it.
+    """Look through a type, down to its leaves; return whether it is loose.
+
+    Loose are sets, whose order is another one in each process, and attrs classes that
+    have room for more than their fields: msgspec writes cached properties, too.
 
     Raises:
         TypeError: Something of it cannot be stored, or would not come back.
     """
-    if is_record(kind):
-        _check_fields(plain(kind), where)
     try:
         info = type_info(kind)
     except Exception as error:
-        place, cause = _culprit(kind, error)
+        place, cause = _culprit(kind, error, where)
         raise _refused(where, place, f"{cause}{_advice(cause)}") from error
     walk = _Walk(where)
     walk.look(info, spell(kind))
-    return walk.has_sets
+    return walk.loose
 
 
 class _Walk:
@@ -134,7 +137,7 @@ class _Walk:
     def __init__(self, where: str) -> None:
         self._where = where
         self._seen: list[Any] = []  # a class may have itself as a field
-        self.has_sets = False
+        self.loose = False
 
     def look(self, info: Any, place: str) -> None:
         """Look at one type; *place* says where it stands."""
@@ -143,12 +146,25 @@ class _Walk:
             self.look(info.type, place)
         elif kind in _RECORDS:
             self._look_at_record(info)
+        elif kind == "DictType":
+            self._look_at_keys(info.key_type, place)
+            self.look(info.value_type, place)
         elif kind in _GROUPS or kind in _SETS:
-            self.has_sets |= kind in _SETS
+            self.loose |= kind in _SETS
             for part in _parts(info):
                 self.look(part, place)
         elif kind not in _LEAVES:
             raise _refused(self._where, place, _why_not(info, kind))
+
+    def _look_at_keys(self, info: Any, place: str) -> None:
+        keys = _Walk(self._where)
+        keys.look(info, place)
+        if keys.loose:
+            raise _refused(
+                self._where,
+                place,
+                "the keys of a dict may not hold sets. Write tuples that are sorted.",
+            )
 
     def _look_at_record(self, info: Any) -> None:
         if any(info is one for one in self._seen):
@@ -157,18 +173,28 @@ class _Walk:
         cls = plain(info.cls)
         if is_record(cls):
             _check_fields(cls, self._where)
+            self.loose |= attrs.has(cls) and _has_room(cls)
         for field in info.fields:
             self.look(field.type, f"{cls.__name__}.{field.name}")
 
 
-def _parts(info: Any) -> list[Any]:
+def _has_room(cls: type) -> bool:
+    """Whether there is a place in it for something that is no field."""
+    slots = {
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, MemberDescriptorType)
+    }
+    return cls.__dictoffset__ != 0 or not slots <= set(names_of(cls))
+
+
+def _parts(info: Any) -> tuple[Any, ...]:
     """Return the types in a group."""
-    found: list[Any] = []
-    for name in ("item_type", "key_type", "value_type"):
-        found += [getattr(info, name)] if hasattr(info, name) else []
     for name in ("item_types", "types"):
-        found += getattr(info, name, ())
-    return found
+        if hasattr(info, name):
+            return cast("tuple[Any, ...]", getattr(info, name))
+    return (info.item_type,)
 
 
 def _refused(where: str, place: str, why: str) -> TypeError:
@@ -191,8 +217,6 @@ def _why_not(info: Any, kind: str) -> str:
 
 def _advice(cause: str) -> str:
     """Return what to write instead of a type that msgspec refuses."""
-    if "takes_self" in cause:
-        return " Write a property instead of a default that takes self."
     if "nion" in cause:
         return (
             " What is stored must say which of them it is: write msgspec.Struct"
@@ -201,24 +225,34 @@ def _advice(cause: str) -> str:
     return ""
 
 
-def _culprit(kind: Any, error: Exception) -> tuple[str, str]:
+def _culprit(kind: Any, error: Exception, where: str, *above: Any) -> tuple[str, str]:
     """Find the field that msgspec does not take; return where it is, and why."""
     name = spell(kind)
-    if is_record(kind):
-        try:
-            hints = get_type_hints(plain(kind), include_extras=True)
-        except Exception as unread:
-            return name, f"its annotations cannot be read ({unread!r})."
-        for field in names_of(plain(kind)):
-            if field not in hints:
-                return f"{name}.{field}", "it has no annotation."
+    if not is_record(kind):
+        return name, f"{_text(error)}."
+    _check_fields(plain(kind), where)
+    try:
+        hints = get_type_hints(plain(kind), include_extras=True)
+    except Exception as unread:
+        return name, f"its annotations cannot be read ({unread!r})."
+    for field in names_of(plain(kind)):
+        for part in _inside(hints.get(field, Any)):
+            if plain(part) in (*above, plain(kind)):
+                break  # a class that has itself as a field: not this field's fault
             try:
-                type_info(hints[field])
+                type_info(part)
             except Exception as deeper:
-                if is_record(hints[field]):
-                    return _culprit(hints[field], deeper)
+                if is_record(part):
+                    return _culprit(part, deeper, where, *above, plain(kind))
                 return f"{name}.{field}", f"{_text(deeper)}."
     return name, f"{_text(error)}."
+
+
+def _inside(hint: Any) -> Iterator[Any]:
+    """Iterate over the classes with fields in a type, then over the type itself."""
+    for part in get_args(hint):
+        yield from (one for one in _inside(part) if is_record(one))
+    yield hint
 
 
 def _text(error: Exception) -> str:
@@ -248,6 +282,8 @@ def _lost(field: Any) -> str:
     """Return why a field of an attrs class would not come back, or nothing."""
     if field.name.startswith("_"):
         return "private fields are left out. Give it a name without an underscore."
+    if field.type is None:
+        return f"it has no type. Write {field.name}: int, or what it is."
     if field.converter is not None:
         return (
             "its converter does not run when it is read. Convert before the value is"
