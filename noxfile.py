@@ -99,6 +99,8 @@ def examples(session: nox.Session) -> None:
     for path in sorted(Path("examples").glob("[0-9][0-9]_*.py")):
         session.run(*python, str(path))
     session.run(*python, "-m", "examples.ipseity", "--trace")
+    data = ("--data", session.create_tmp())
+    session.run(*python, "-m", "examples.kvstore", *data, "demo")
 
 
 @nox.session

@@ -54,7 +54,7 @@ async def number_from(replica: ActorRef[ReplicaMessage]) -> int:
         return await replica.ask(Next())
 
 
-# --- One replica ---------------------------------------------------------------
+# --- One replica --------------------------------------------------------------
 
 
 async def test_next_counts_from_one(world: World) -> None:
@@ -212,7 +212,7 @@ async def test_the_mailbox_takes_1024_events_and_dispatch_waits_only_then(
     assert await replica.ask(Next()) == 1025
 
 
-# --- Three replicas --------------------------------------------------------------
+# --- Three replicas -----------------------------------------------------------
 
 
 async def test_the_others_follow_within_a_sync(world: World) -> None:
@@ -274,7 +274,7 @@ async def test_all_get_there_in_every_order(world: World) -> None:
     assert len(set(following)) == 1
 
 
-# --- Unique among all --------------------------------------------------------------
+# --- Unique among all ---------------------------------------------------------
 
 
 async def test_plain_numbers_are_unique_per_replica_only(world: World) -> None:

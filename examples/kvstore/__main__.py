@@ -1,0 +1,107 @@
+"""The store as a command: ``python -m examples.kvstore --help``."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import cast
+
+import trio
+
+from trio_actors import ActorError
+
+from . import api
+from .files import NotStored, Uncertain, Unusable
+
+DESCRIPTION = """\
+A key-value store whose content survives.
+
+  set KEY VALUE   store a value; it is durable when the command has ended
+  get KEY         print the value, or None if there is none
+  delete KEY      delete the key, if it is there
+  demo            set, get and delete the key "hello", and reset the writer meanwhile
+
+The exit code is 0; 1 if "get" finds nothing; 2 if the store cannot be used.
+"""
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.kvstore",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where it is kept; made if it is not there",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, *names in (("set", "key", "value"), ("get", "key"), ("delete", "key")):
+        command = commands.add_parser(name)
+        for argument in names:
+            command.add_argument(argument, metavar=argument.upper())
+    commands.add_parser("demo")
+    return parser.parse_args(argv)
+
+
+async def demo() -> None:
+    """Do what the book does, and a reset."""
+    await api.set("hello", "world")
+    print(await api.get("hello"))
+    before = await api.writer_since()
+    await api.reset()
+    value, after = await api.get("hello"), await api.writer_since()
+    print(
+        f"reset: the writer of {before:.6f} has gone, that of {after:.6f} still has"
+        f" {value!r}"
+    )
+    await api.delete("hello")
+    print(await api.get("hello"))
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Do what the command says; return the exit code."""
+    async with api.open_kvstore(options.data):
+        match options.command:
+            case "set":
+                await api.set(options.key, options.value)
+            case "get":
+                value = await api.get(options.key)
+                print(value)
+                return 0 if value is not None else 1
+            case "delete":
+                await api.delete(options.key)
+            case _:
+                await demo()
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = arguments(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # What fails is told below, in a line.
+    logging.getLogger("trio_actors").setLevel(logging.CRITICAL)
+    code = 0
+    try:
+        code = trio.run(run, options)
+    except* KeyboardInterrupt:
+        code = 130
+    except* (Unusable, NotStored, Uncertain, ActorError) as group:
+        print(first_of(group), file=sys.stderr)
+        code = 2
+    return code
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first failure in a group, or in a group in it."""
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return first_of(cast("BaseExceptionGroup[BaseException]", first))
+    return first
+
+
+if __name__ == "__main__":
+    sys.exit(main())

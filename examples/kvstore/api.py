@@ -1,0 +1,57 @@
+"""What a program calls: from anywhere below ``open_kvstore()``, without any ref."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from trio_actors import ActorSystem, current_system, open_actor_system
+
+from .messages import ROUTER, Delete, Get, Reset, Set, Since
+from .store import GIVE_UP, Router, Store
+from .writer import JsonFile
+
+
+@asynccontextmanager
+async def open_kvstore(directory: Path) -> AsyncGenerator[ActorSystem, None]:
+    """Open a system with a store in it; at the end of the block it is closed.
+
+    Args:
+        directory: Where it is kept; made if it is not there.
+
+    Raises:
+        Unusable: In a group: it cannot be opened, or another process has it.
+    """
+    async with open_actor_system("kvstore", supervision=GIVE_UP) as system:
+        file = JsonFile(directory)
+        await system.spawn(Router, lambda: Store(file), name="router")
+        yield system
+
+
+async def set(key: str, value: str) -> None:
+    """Store a value; when this returns, it is durable.
+
+    Raises:
+        NotStored: It is not: what was there before is there still.
+        ActorFailed: Meanwhile there was a reset, and it may be stored or not.
+    """
+    await current_system().service(ROUTER).ask(Set(key, value))
+
+
+async def get(key: str) -> str | None:
+    """Return the value of a key, None if there is none."""
+    return await current_system().service(ROUTER).ask(Get(key))
+
+
+async def delete(key: str) -> None:
+    """Delete a key, if it is there; raises as ``set()`` does."""
+    await current_system().service(ROUTER).ask(Delete(key))
+
+
+async def reset() -> None:
+    """Let the store start over with a new writer; it does so on its own if it hangs."""
+    await current_system().service(ROUTER).tell(Reset())
+
+
+async def writer_since() -> float:
+    """Return when the writer was started, on Trio's clock."""
+    return await current_system().service(ROUTER).ask(Since())
