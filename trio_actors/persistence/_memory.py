@@ -165,6 +165,8 @@ class MemoryJournal(Journal):
 
     async def pending(self, prefix: str) -> Sequence[tuple[str, Note]]:
         """Return what is to be delivered and what is due. As in `Journal`."""
+        if not self._opened:
+            raise not_open(self)
         await checkpoint()
         return [
             (name, note)
