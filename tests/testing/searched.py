@@ -253,3 +253,55 @@ class Hasty(Actor[Write]):
 async def two_tasks(world: World) -> None:
     hasty = await world.spawn(Hasty)
     assert await hasty.ask(Write(0)) == 2, "an update was lost"
+
+
+class Clerk(Actor[Write]):
+    """Adds to a total that it shares with others: no actor should."""
+
+    def __init__(self, total: list[int]) -> None:
+        self.total = total
+
+    @handler
+    async def add(self, message: Write) -> int:
+        before = self.total[0]
+        await trio.lowlevel.checkpoint()
+        self.total[0] = before + message.value
+        return self.total[0]
+
+
+async def shared_total(world: World) -> None:
+    """Two actors, each with one handler that is right if it is alone."""
+    total = [0]
+    for name in ("one", "two"):
+        clerk = await world.spawn(Clerk, total, name=name)
+        world.client(clerk.ask, Write(1))
+    await world.settled()
+    assert total == [2], "an update was lost"
+
+
+class Starter(Actor[Write]):
+    """Waits, without sleeping, for what another actor does."""
+
+    def __init__(self, go: list[int]) -> None:
+        self.go = go
+
+    @handler
+    async def write(self, message: Write) -> int:
+        while not self.go:
+            await trio.lowlevel.checkpoint()
+        return message.value
+
+
+async def polled(world: World) -> None:
+    go: list[int] = []
+    starter = await world.spawn(Starter, go, name="starter")
+    till = await world.spawn(Till, go, name="till")
+    world.client(starter.ask, Write(1))
+    world.client(till.ask, Write(2))
+    await world.settled()
+
+
+async def polled_in_vain(world: World) -> None:
+    go: list[int] = []
+    starter = await world.spawn(Starter, go)
+    await starter.ask(Write(1))

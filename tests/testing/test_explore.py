@@ -20,7 +20,7 @@ from tests.testing.searched import (
     two_writes,
 )
 from trio_actors import Actor, handler
-from trio_actors.testing import Faults, World, _flight, check, explore
+from trio_actors.testing import Faults, World, _pilot, check, explore
 from trio_actors.testing._search import NotRepeatable
 
 # --- Options ------------------------------------------------------------------------
@@ -208,7 +208,7 @@ async def for_ever(world: World) -> None:
 
 
 def test_a_test_that_never_settles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_flight, "STEPS", 200)
+    monkeypatch.setattr(_pilot, "STEPS", 200)
     error = failure_of(for_ever, schedules=1).error
     assert "the test does not settle: it has taken 200 steps" in str(error)
 

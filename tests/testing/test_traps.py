@@ -1,5 +1,7 @@
 """Each trap that is known to make a search miss something, or blame the innocent."""
 
+import pytest
+
 from tests.testing.searched import (
     crashed_reader,
     failure_of,
@@ -7,11 +9,15 @@ from tests.testing.searched import (
     full,
     impatient,
     overtaken,
+    polled,
+    polled_in_vain,
     seen,
+    shared_total,
     stopped_meanwhile,
     two_tasks,
+    two_writes,
 )
-from trio_actors.testing import Faults, check
+from trio_actors.testing import Faults, _pilot, check
 
 
 def test_a_planned_crash_beside_readers_has_both_outcomes() -> None:
@@ -58,6 +64,31 @@ def test_two_tasks_of_a_handler_are_mixed_at_the_level_of_checkpoints() -> None:
     assert "an update was lost" in str(failure.error)
     again = check(two_tasks, level="checkpoint", replay=failure.token)
     assert again.failure is not None
+
+
+def test_handlers_of_two_actors_are_mixed_at_the_level_of_checkpoints() -> None:
+    """What they share is seen only there, and what is only sampled is not verified."""
+    assert check(shared_total).verified
+    failure = failure_of(shared_total, level="checkpoint")
+    assert "an update was lost" in str(failure.error)
+    again = check(shared_total, level="checkpoint", replay=failure.token)
+    assert again.failure is not None
+    assert not check(two_writes, level="checkpoint", schedules=20).verified
+
+
+def test_who_waits_at_checkpoints_holds_up_nobody() -> None:
+    """It is not a schedule of trio's that one task goes on for ever, and alone."""
+    found = check(polled, level="checkpoint", schedules=30)
+    assert found.failure is None
+    assert found.schedules == 30
+
+
+def test_who_waits_at_checkpoints_for_ever_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_pilot, "STEPS", 200)
+    error = failure_of(polled_in_vain, level="checkpoint", schedules=1).error
+    assert "the test does not settle: it has taken 200 steps" in str(error)
 
 
 def test_a_crash_that_is_drawn_is_found_and_can_be_replayed() -> None:

@@ -51,8 +51,11 @@ class Observer(Protocol):
         """Whether the loop may wait for *what*, which nobody controls."""
         ...
 
-    def choose_task(self, tasks: Sequence[Task]) -> Task | None:
-        """Return which of several tasks runs next, None for all in their order."""
+    def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Return which of the tasks run now, in order; the others wait.
+
+        None of them: whoever was woken by this very call.
+        """
         ...
 
 
@@ -106,7 +109,7 @@ class _InOrder(random.Random):
 
     trio takes a batch from its end, and turns it around first if this is below 0.5; or
     it shuffles the batch, where it was told to be deterministic. There an observer can
-    take one task out of it: the others will be in the next batch.
+    take some tasks out of it: the others will be in the next batch.
     """
 
     def random(self) -> float:
@@ -114,13 +117,13 @@ class _InOrder(random.Random):
 
     def shuffle(self, x: Any) -> None:
         observer = _observer()
-        task = observer.choose_task(x) if observer is not None else None
-        if task is None:
-            x.reverse()
-        else:
-            rest = [one for one in x if one is not task]
-            _run.GLOBAL_RUN_CONTEXT.runner.runq.extendleft(reversed(rest))
-            x[:] = [task]
+        tasks = x[:] if observer is None else observer.choose_tasks(x)
+        rest = [one for one in x if one not in tasks]
+        queue = _run.GLOBAL_RUN_CONTEXT.runner.runq
+        x[:] = reversed(tasks or queue)
+        if not tasks:
+            queue.clear()
+        queue.extendleft(reversed(rest))
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def check(
         schedules: How many runs at most.
         exhaustive: Try all orders, as long as there are not more than 50,000 runs.
         faults: What may go wrong.
-        level: "delivery": which message is next; "checkpoint": which task is.
+        level: "delivery": which message is next; "checkpoint": also which task is.
         timers: "race": time may pass while messages are on their way; "idle": only
             when nothing else can happen, which finds no late retry.
         order: "pairwise": two senders' messages may come in any order; "enqueue": as
@@ -289,7 +289,7 @@ def explore(
         schedules: How many runs at most.
         exhaustive: Try all orders, as long as there are not more than 50,000 runs.
         faults: What may go wrong.
-        level: "delivery": which message is next; "checkpoint": which task is.
+        level: "delivery": which message is next; "checkpoint": also which task is.
         timers: "race": time may pass while messages are on their way; "idle": only
             when nothing else can happen, which finds no late retry.
         order: "pairwise": two senders' messages may come in any order; "enqueue": as

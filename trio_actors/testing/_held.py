@@ -107,6 +107,17 @@ class HeldBox(Box):
         self.pilot.mail(self, item)
         return True
 
+    def put_signal(self, signal: Signal) -> None:
+        """Put what the actor has asked for; whether it still gets in depends on it."""
+        self.pilot.touch("life", self.path, write=False)
+        super().put_signal(signal)
+
+    def put_over(self, item: Any) -> None:
+        """Put a message that has waited for its turn elsewhere."""
+        self.pilot.touch("life", self.path, write=False)
+        self._touch_room()
+        super().put_over(item)
+
     def shut(self, door: Door, refusal: DeadReason) -> None:
         """Close the door further: whose messages still get in changes."""
         if door > self.door:

@@ -19,12 +19,17 @@ from trio.lowlevel import Task
 
 from .._halts import Watch
 from .._messages import Signal
+from ._changes import difference
 from ._clock import WorldClock
 from ._events import Event, Ghost, Key, Search
 from ._faults import Plan
 from ._footprints import Footprints, Rules, whose
 from ._held import Held, HeldBox, HeldCall
+from ._state import Picture, freeze
 from ._world import crash
+
+STEPS = 100_000
+"""A run of more steps than that never ends."""
 
 _IO = "Keep it out of the test, or write allow_io=True."
 _INSTEAD = {"wait_all_tasks_blocked()": "Write `await world.settled()`."}
@@ -48,6 +53,9 @@ class Pilot(Footprints):
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._commands = False  # whether there were any
+        self._woken: dict[Task, int] = {}  # who waits for its step, and since which
+        self._passes = 0
+        self._reader: tuple[Held, object, Picture] | None = None  # what only reads
         self._taken: dict[tuple[str, str], int] = {}  # messages delivered, by pair
         faults = rules.faults
         self._budget = {
@@ -231,6 +239,7 @@ class Pilot(Footprints):
         """Let the search choose, and note the step that begins."""
         if not self.recording:
             return enabled[0]
+        check_end(self.at)
         rank = self.search.choose(self.run.trace, enabled)
         chosen = enabled[rank]
         others = len(enabled) > 1 or self.over
@@ -250,23 +259,42 @@ class Pilot(Footprints):
         self.step = chosen
         return chosen
 
-    def choose_task(self, tasks: Sequence[Task]) -> Task | None:
-        """Choose which task runs next, where that is decided at each checkpoint."""
-        if not (self.rules.checkpoints and self.recording) or len(tasks) == 1:
-            return None
-        steps: list[Event] = []
+    def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Choose what comes next, where that is decided at each checkpoint.
+
+        A task goes on, or a message is handled while the handlers of other actors wait
+        at their checkpoints: until its own handler comes to one.
+        """
+        if not (self.rules.checkpoints and self.recording):
+            return tasks
+        try:
+            return self._choose_tasks(tasks)
+        except Exception as error:  # never through trio's loop
+            self.failed(error)
+            return tasks
+
+    def _choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        self.check_reader()
+        self._passes += 1
+        check_end(self._passes)
+        self._woken = {task: self._woken.get(task, self.at) for task in tasks}
+        steps: dict[Event, Task] = {}
         alike: dict[tuple[str, str], int] = {}  # tasks that run one function
-        for task in tasks:
+        for task, woken in self._woken.items():
             name = who, _ = whose(task), task.name
             alike[name] = alike.get(name, 0) + 1
             key = ("step", *name, str(alike[name]))
-            steps.append(Event(key, "step", who, {("turn", who): True}))
-        try:
-            chosen = self.choose(steps)
-        except Exception as error:  # never through trio's loop
-            self.failed(error)
-            return None
-        return next(t for t, step in zip(tasks, steps, strict=True) if step is chosen)
+            steps[Event(key, "step", who, {("turn", who): True}, woken)] = task
+        held = self.enabled()
+        # The oldest first, as at rest: who only waits for others holds up nobody.
+        enabled = sorted([*steps, *held], key=_sent) + self.faults(held)
+        chosen = enabled[0] if len(enabled) == 1 else self.choose(enabled)
+        if isinstance(chosen, Held):
+            self.do(chosen)
+            return ()
+        task = steps[chosen]
+        del self._woken[task]
+        return (task,)
 
     def allows(self, what: str) -> bool:
         """Whether the loop may wait for *what*, which nobody controls."""
@@ -287,9 +315,28 @@ class Pilot(Footprints):
                 crash(held.box.cell)
             pair = held.src, held.dst
             self._taken[pair] = self._taken.get(pair, 0) + 1
+        if held.footprint.get(("turn", held.dst)) is False:
+            instance = self.boxes[held.dst].cell.instance
+            self._reader = held, instance, freeze(instance)
         if held.kind != "fault":
             self._leave(held)
         held.apply(held)
+
+    def check_reader(self) -> None:
+        """Check that a handler that says so has changed nothing."""
+        if self._reader is None:
+            return
+        (held, instance, before), self._reader = self._reader, None
+        if self.boxes[held.dst].cell.instance is not instance:
+            return  # it has failed
+        after = freeze(instance)
+        if after != before:
+            held.describe()
+            raise AssertionError(
+                f"the handler of {held.label} in {held.dst} is reads_only, and has"
+                f" changed its actor: {difference(before, after)}. Take reads_only"
+                " away, or let it change nothing."
+            )
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
@@ -315,8 +362,21 @@ class Pilot(Footprints):
         self.step = None
 
 
+def check_end(steps: int) -> None:
+    """Check that a run may still come to an end."""
+    if steps >= STEPS:
+        raise AssertionError(
+            f"the test does not settle: it has taken {STEPS} steps. Look for a message"
+            " that is always answered with another one, or for a loop of checkpoints."
+        )
+
+
 def _serial(held: Held) -> int:
     return held.serial
+
+
+def _sent(event: Event) -> int:
+    return event.sent
 
 
 def _can_go_wrong(fault: str, held: Held) -> bool:
