@@ -131,10 +131,6 @@ class Codec:
         body, back = entry.form.encode(value)
         return entry.head + body, back
 
-    def copy(self, value: Any, body: bytes) -> Any:
-        """Return what is read from the bytes of *value*, as `stored` does."""
-        return self.decode(body)
-
     def decode(self, body: bytes) -> Any:
         """Return the event or the state that was stored.
 
