@@ -74,10 +74,6 @@ WOKEN: Any = _Woken()
 """What to give to ``reschedule()``: to make an outcome for each is 5 % of a ring."""
 
 
-def _no_abort(_: object) -> Abort:
-    return Abort.FAILED
-
-
 def make_trap(abort: Callable[[object], Abort]) -> Any:
     """Make what `park()` needs to let one task at a time sleep.
 
@@ -90,7 +86,7 @@ def make_trap(abort: Callable[[object], Abort]) -> Any:
     return trap
 
 
-Trap: Any = make_trap(_no_abort).__class__
+Trap: Any = make_trap(lambda _: Abort.FAILED).__class__
 """What ``wait_task_rescheduled()`` yields, made from an abort function."""
 
 

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,17 @@ from trio_actors.testing._search import NotRepeatable
 from trio_actors.testing._settings import SETTINGS
 
 HERE = os.getpid()
+
+
+@contextlib.contextmanager
+def started(work: Any, numbers: range, size: int) -> Iterator[Crew[Any]]:
+    """Give a crew that works."""
+    crew = Crew[Any](work, numbers, size)
+    try:
+        crew.start()
+        yield crew
+    finally:
+        crew.end()
 
 
 def look(program: Callable[[World], Any], **options: Any) -> Exploration:
@@ -62,7 +74,7 @@ def test_results_are_taken_in_the_order_of_their_numbers(
 ) -> None:
     """Whoever is first; and nobody needs to take them all."""
     taken = data.draw(st.integers(0, count))
-    with Crew(squares, range(start, start + count), size) as crew:
+    with started(squares, range(start, start + count), size) as crew:
         results = [crew.take() for _ in range(taken)]
     assert results == [(n, n * n) for n in range(start, start + taken)]
     assert not multiprocessing.active_children()
@@ -75,7 +87,7 @@ def test_a_process_that_is_killed_is_an_error_that_says_so() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             tell(number)
 
-    with Crew(work, range(9), 2) as crew:
+    with started(work, range(9), 2) as crew:
         assert [crew.take() for _ in range(3)] == [0, 1, 2]
         with pytest.raises(RuntimeError) as caught:
             crew.take()
@@ -109,7 +121,7 @@ def test_when_there_are_too_many_processes_none_is_left(
         return fork()
 
     monkeypatch.setattr(os, "fork", fork_if_there_is_room)
-    with pytest.raises(BlockingIOError), Crew(squares, range(100), 3):
+    with pytest.raises(BlockingIOError), started(squares, range(100), 3):
         pytest.fail("there is a crew")
     assert not multiprocessing.active_children()
 
@@ -122,11 +134,12 @@ def work(share, tell):
     for number in share:
         tell(number)
 
-with Crew(work, range(10**9), 3) as crew:
-    for _ in range(30):
-        crew.take()
-    print("running", flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+crew = Crew(work, range(10**9), 3)
+crew.start()
+for _ in range(30):
+    crew.take()
+print("running", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -310,14 +323,17 @@ def test_a_test_that_is_skipped_in_the_midst_is_skipped() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_ctrl_c_ends_them_all_and_tells_what_was_found() -> None:
+def test_ctrl_c_ends_them_all_and_tells_what_was_found(tmp_path: Path) -> None:
     """Issue: "Ctrl-C in a search prints what was found"."""
 
     async def program(world: World) -> None:
         await party(world, 6, [9])
         if os.getpid() != HERE:
-            os.kill(HERE, signal.SIGINT)
-            await trio.sleep_forever()
+            with contextlib.suppress(FileExistsError):
+                (tmp_path / "pressed").touch(exist_ok=False)
+                os.kill(HERE, signal.SIGINT)
+            # So that this process waits for a result when it comes.
+            signal.sigtimedwait([], 60)
 
     with pytest.raises(KeyboardInterrupt) as caught:
         look(program, jobs=2)
@@ -393,7 +409,7 @@ def test_in_a_worker_of_xdist_and_in_a_daemonic_process_there_is_one(
     def work(share: range, tell: Callable[[str], None]) -> None:
         tell(obstacle())
 
-    with Crew(work, range(1), 1) as crew:
+    with started(work, range(1), 1) as crew:
         assert "daemonic" in crew.take()
     process: Any = multiprocessing.current_process()
     monkeypatch.setitem(process._config, "daemon", 1)

@@ -220,8 +220,12 @@ class Explorer:
     def _try_together(self) -> None:
         """Go on, and let other processes run what is drawn."""
         numbers = range(self._drawn.number, self.task.schedules)
-        with Crew(self._work, numbers, self.task.jobs) as self._crew:
+        crew = self._crew = Crew(self._work, numbers, self.task.jobs)
+        try:
+            crew.start()
             self._in_trio(partial(self._try_many, self.task.schedules))
+        finally:
+            crew.end()
 
     async def _draw(self) -> None:
         if self._crew is None:

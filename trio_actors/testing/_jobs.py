@@ -22,7 +22,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -70,15 +69,12 @@ class Crew(Generic[T]):
         self._readers: list[Connection] = []
         self._processes: list[BaseProcess] = []
 
-    def __enter__(self) -> Crew[T]:
-        try:
-            with _without_ctrl_c(), _without_advice():
-                for share in range(self._size):
-                    self._start(self._numbers[share :: self._size])
-        except BaseException:  # Ctrl-C, or there are too many processes
-            self._end()
-            raise
-        return self
+    def start(self) -> None:
+        """Start the processes. Whatever comes of it, `end()` must follow."""
+        # No ``with``: Ctrl-C can fall between its two ends, and nobody would be ended.
+        with _without_ctrl_c(), _without_advice():
+            for share in range(self._size):
+                self._start(self._numbers[share :: self._size])
 
     def _start(self, share: range) -> None:
         context = multiprocessing.get_context("fork")
@@ -94,22 +90,16 @@ class Crew(Generic[T]):
         # Only that process has it now: when it ends there is an end to be read.
         writer.close()
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.join()
-            process.close()
-        for reader in self._readers:
-            reader.close()
+    def end(self) -> None:
+        """End all that were started."""
+        with _without_ctrl_c():  # a second one would leave some of them behind
+            for process in self._processes:
+                process.kill()
+            for process in self._processes:
+                process.join()
+                process.close()
+            for reader in self._readers:
+                reader.close()
 
     def take(self) -> T:
         """Return the result of the next number.
