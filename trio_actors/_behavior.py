@@ -56,6 +56,7 @@ class Actor(Generic[M_contra]):
 
     __handlers__: ClassVar[dict[type, Handler]] = {}
     _actor_cell: Any = None
+    _can_resume = True  # until what it holds is known to be wrong
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,6 +100,15 @@ class Actor(Generic[M_contra]):
             RuntimeError: There was no ``become()``.
         """
         self.context._cell.become(None)
+
+    @classmethod
+    def _wrap(cls, kind: type, info: Handler) -> Handler:
+        """Put around a handler what this kind of actors needs."""
+        del kind
+        return info
+
+    async def _prepare(self) -> None:
+        """Do what must be done before ``started()``, whatever a user makes of that."""
 
     async def started(self) -> None:
         """Run before the first message, and after each restart."""
@@ -155,15 +165,22 @@ class Shape:
         "has_hooks",
         "has_start",
         "is_async",
+        "prepares",
         "waits",
     )
 
     def __init__(
-        self, table: dict[type, Handler], *, has_start: bool, has_hooks: bool
+        self,
+        table: dict[type, Handler],
+        *,
+        has_start: bool,
+        has_hooks: bool,
+        prepares: bool = False,
     ) -> None:
         self._table = table
         self.is_async: bool = has_start or any(one.is_async for one in table.values())
         self.has_start: bool = has_start  # a hook that is run before the first message
+        self.prepares: bool = prepares  # even before that
         self.has_hooks: bool = has_hooks  # that are told of a failure
         self.found: dict[type, Handler | None] = {}
         # By the exact type of a message: handlers that are called with nothing around
@@ -195,8 +212,13 @@ def shape_of(cls: type[Actor[Any]]) -> Shape:
             getattr(cls, hook) is not getattr(Actor, hook)
             for hook in ("started", "restarted", "restarting")
         ]
+        prepares = getattr(cls, "_prepare") is not getattr(Actor, "_prepare")  # noqa: B009
+        table = complete(cls, Actor).items()
         shape = Shape(
-            complete(cls, Actor), has_start=any(own[:2]), has_hooks=any(own[1:])
+            {kind: cls._wrap(kind, info) for kind, info in table},
+            has_start=any(own[:2]) or prepares,
+            has_hooks=any(own[1:]),
+            prepares=prepares,
         )
         cls.__shape__ = shape  # type: ignore[attr-defined]
     return shape

@@ -209,6 +209,7 @@ class Cell(Ending):
             and rules.strategy == "one_for_one"
             and self.options.restart != "temporary"
             and isinstance(failure, Exception)
+            and getattr(failure, "_directive", None) is None
             and not (self.shape.has_hooks or self.became or self.recipe.is_function)
             and not (rules.directives or self.family.closing or self.hung)
             and not self.system._event_feed.streams
@@ -220,7 +221,8 @@ class Cell(Ending):
 
     def _judge(self, failure: Exception, *, starting: bool) -> str:
         hung, self.hung = self.hung, False
-        can_resume = not starting and not self.recipe.is_function
+        instance = self.instance
+        can_resume = not starting and instance is not None and instance._can_resume
         try:
             directive = judge(self.family.supervision, failure, can_resume=can_resume)
         except Exception as error:
@@ -232,6 +234,8 @@ class Cell(Ending):
         except BaseException as error:  # noqa: ASYNC103  # nothing is awaited in there
             self._fatal(error)
             return "end"
+        if isinstance(failure, ActorError) and failure._directive is not None:
+            directive = failure._directive
         return answer_to("restart" if hung else directive, self.options.restart)
 
     # --- Another incarnation ---
@@ -375,8 +379,9 @@ class Cell(Ending):
 
     def give_up(self, why: BaseException) -> Exit:
         """One restart too many: this actor ends, and its parent fails."""
-        limit = self.family.restart_limit(self)
-        limit.__cause__ = why
-        self.upward = limit
+        if not self.family.forgives:
+            limit = self.family.restart_limit(self)
+            limit.__cause__ = why
+            self.upward = limit
         self.announce("gave_up", why)
         return failed_exit(why, self.detail)

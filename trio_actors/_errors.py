@@ -19,10 +19,13 @@ import trio
 
 if TYPE_CHECKING:
     from ._messages import Exit
+    from ._policy import Directive
 
 
 class ActorError(Exception):
     """Base class: an actor did not do what it was asked."""
+
+    _directive: Directive | None = None  # the only right answer to such a failure
 
     def __reduce__(self) -> tuple[object, ...]:
         # Copied and pickled without __init__, which wants more than the text.

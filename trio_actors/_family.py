@@ -66,6 +66,7 @@ class Growing:
 
     specs: dict[str, Spec] | None = None  # only a supervisor keeps them
     is_dynamic: bool = False
+    forgives: bool = False  # a child that fails too often ends alone
     max_children: float = math.inf
     closing: Halt = Halt.NONE
     done: bool = False

@@ -1,6 +1,7 @@
-"""What a system may do to each message at the sender's: check it, and load it up.
+"""What a system may do to each message at the sender's: check, load up, hold back.
 
-Only systems with ``check_messages=`` or ``propagate=`` have a guard.
+Only systems with ``check_messages=`` or ``propagate=`` have a guard, and only those
+with a journal hold back what a turn sends before it is durable.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import dataclasses
 import enum
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, cast
 
 import attrs
 
 from ._box import Box
+from ._complaints import actor_failed
 from ._errors import show
+from ._gate import gate_here
 from ._messages import Carried, Terminated
-from ._pending import message_of
+from ._pending import Call, message_of
 from ._ref import ActorRef
 
 _PLAIN = (
@@ -92,6 +96,44 @@ def _is_frozen(message: object) -> bool:
     return False
 
 
+class GatedBox(Box):
+    """A box that holds back what is sent to it by a turn that is not durable yet."""
+
+    __slots__ = ()
+    burst = 0
+
+    def put_slow(self, item: Any) -> bool:
+        """Put an item, now or when the gate of the turn lets it go."""
+        return self.holds_back(item) or super().put_slow(item)
+
+    def holds_back(self, item: Any) -> bool:
+        """Whether an item waits at the gate of the turn that sends it.
+
+        A question is not held while there is nothing to wait for, and what was told
+        to the same actor before it goes with it, so that the order is kept.
+        """
+        gate = gate_here()
+        if gate is None:
+            return False
+        inner = item.content if type(item) is Carried else item
+        is_question = isinstance(inner, Call) and inner.asker is gate.cell
+        if is_question and not gate.staged:
+            gate.release(self)
+            return False
+        gate.hold(self, partial(self._let_through, item), partial(self._lose, inner))
+        return True
+
+    def _let_through(self, item: Any) -> None:
+        """Put what was held: its sender waits no more, so there must be room."""
+        if not self.put(item):
+            self.put_over(item)
+
+    def _lose(self, item: Any, failure: BaseException) -> None:
+        """Tell whoever waits for an answer that the request will not come."""
+        if isinstance(item, Call) and item.open:
+            item.fail(actor_failed(cast("Any", self.owner), item.message, failure))
+
+
 class GuardedBox(Box):
     """A box that looks at each message on its way in.
 
@@ -128,10 +170,10 @@ class GuardedBox(Box):
         raise NotImplementedError
 
 
-def guarded_box(guard: Callable[[Any], Any]) -> type[Box]:
+def guarded_box(guard: Callable[[Any], Any], kind: type[Box]) -> type[Box]:
     """Make a box class whose messages go through *guard*, which may raise."""
 
-    class Guarded(GuardedBox):
+    class Guarded(GuardedBox, kind):  # type: ignore[misc, valid-type]
         __slots__ = ()
 
         def _carry(self, item: Any) -> Any:

@@ -19,6 +19,7 @@ from ._behavior import NO_SHAPE, Actor, Shape
 from ._box import Box
 from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
+from ._gate import Gate
 from ._messages import Carried, DeadReason, Signal
 from ._pending import Call, message_of
 from ._ref import ActorRef
@@ -89,6 +90,9 @@ class Hand:
     dead: int = 0
     tracer: Feed[object] | None = None
     sabotage: BaseException | None = None
+    gate: Gate | None = None  # of a durable actor's turn
+    entity: tuple[str, str] | None = None  # of which kind, and its key
+    due: float = math.inf  # its next reminder, by the clock on the wall
 
     def __init__(self) -> None:
         self.task: Task | None = None

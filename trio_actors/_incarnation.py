@@ -245,6 +245,8 @@ class Incarnation(Life):
             instance = cast("Actor[Any]", self.instance)
             self.busy_since = self.runtime.now()
             failure, previous = self.first_failure, self.previous
+            if self.shape.prepares:
+                await instance._prepare()
             if self.was_started and failure is not None and previous is not None:
                 await instance.restarted(cast("Exception", failure), previous)
             else:

@@ -25,7 +25,7 @@ from trio.lowlevel import checkpoint, enable_ki_protection
 from ._cell import Cell
 from ._errors import NoSystem
 from ._family import is_name
-from ._guard import guarded_box, make_guard
+from ._guard import GatedBox, guarded_box, make_guard
 from ._halts import Halt, split_cancelled
 from ._policy import Supervision
 from ._runtime import Runtime
@@ -213,10 +213,15 @@ def open_actor_system(
 
     def make() -> ActorSystem:
         runtime = Runtime(seed)
+        if journal is not None:
+            runtime.box_type = GatedBox
         if propagate or check_messages:
             guard = make_guard(propagate, check_messages=check_messages)
-            runtime.guard, runtime.box_type = guard, guarded_box(guard)
-        return ActorSystem(name, supervision, shutdown, runtime)
+            runtime.guard = guard
+            runtime.box_type = guarded_box(guard, runtime.box_type)
+        system = ActorSystem(name, supervision, shutdown, runtime)
+        system._journal = journal
+        return system
 
     parts: list[AbstractAsyncContextManager[object]] = []
     if journal is not None:

@@ -29,7 +29,9 @@ from trio.lowlevel import (
     reschedule,
 )
 
+from ._complaints import actor_failed
 from ._errors import AskDeadlock, NoReply, show
+from ._gate import gate_here
 from ._park import Trap
 from ._runtime import Runtime
 from ._waits import check_deadlock
@@ -307,7 +309,7 @@ class Reply(Generic[R]):
         """
         pending = self._take()
         if pending is not None:
-            pending.answer(value)
+            _let_go(pending, value, None)
 
     def fail(self, error: Exception) -> None:
         """Raise *error* in the asker. The actor does not fail.
@@ -318,7 +320,7 @@ class Reply(Generic[R]):
         error = check_error(error)
         pending = self._take()
         if pending is not None:
-            pending.fail(error)
+            _let_go(pending, None, error)
 
     @property
     def abandoned(self) -> bool:
@@ -341,6 +343,21 @@ class Reply(Generic[R]):
         if not self._answered and pending is not None and pending.open:
             # Perhaps in the garbage collector, perhaps in another thread.
             pending.target.system._soon(_lapse, pending)
+
+
+def _let_go(pending: Call[Any], value: object, error: BaseException | None) -> None:
+    """Give an answer, unless the turn that gives it must become durable first."""
+    gate = gate_here()
+    if gate is None:
+        pending.answer(value, error)
+    else:
+        gate.hold(
+            pending,
+            lambda: pending.answer(value, error),
+            lambda why: pending.fail(
+                actor_failed(pending.target, pending.message, why)
+            ),
+        )
 
 
 def _lapse(pending: Call[Any]) -> None:

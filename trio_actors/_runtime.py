@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -114,6 +115,10 @@ class Runtime:
         self.now = clock.current_time
         if self.is_test_clock:
             self.slice = math.inf
+
+    def wall(self) -> float:
+        """Return the time of day, in seconds since 1970; in a test the loop's time."""
+        return self.now() if self.is_test_clock else time.time()
 
     @property
     def is_test_clock(self) -> bool:

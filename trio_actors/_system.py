@@ -12,6 +12,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from random import Random
 from typing import Any, TypeVar, overload
 
@@ -24,6 +25,7 @@ from ._cell import Cell
 from ._context import Context, cell_of
 from ._errors import leaves
 from ._family import not_open, settle, walk
+from ._gate import gate_here
 from ._halts import Halt, Options
 from ._heartbeat import watch_heart
 from ._inbox import Inbox
@@ -51,11 +53,18 @@ log = logging.getLogger("trio_actors")
 
 SYSTEM: ContextVar[ActorSystem | None] = ContextVar("trio_actors_system", default=None)
 
+
+def _nothing(_: object) -> None:
+    """Nobody waits for what is published."""
+
+
 COUNTERS = ("accepted", "handled", "failed", "abandoned", "expired", "dead_lettered")
 
 
 class ActorSystem(_Spawner):
     """A tree of actors. Usable from any task inside its block."""
+
+    _keeps_in_memory = False  # what is durable needs a journal
 
     def __init__(
         self, name: str, supervision: Supervision, shutdown: float, runtime: Runtime
@@ -79,6 +88,7 @@ class ActorSystem(_Spawner):
         self._settling: trio.CancelScope = trio.CancelScope()
         self._ended_counts = dict.fromkeys(COUNTERS, 0)
         self._random: Random | None = None
+        self._journal: Any = None
         self._token = trio.lowlevel.current_trio_token()
         self._context = contextvars.copy_context()
         self._context.run(SYSTEM.set, self)
@@ -151,6 +161,10 @@ class ActorSystem(_Spawner):
 
     def publish(self, topic: Topic[T], value: T) -> None:
         """Give *value* to every subscriber of *topic*; never waits."""
+        gate = gate_here()
+        if gate is not None:
+            gate.hold(topic.name, partial(self.publish, topic, value), _nothing)
+            return
         self._runtime.touch("key", f"topic {topic.name}", write=False)
         self._topics.publish(topic, value)
 

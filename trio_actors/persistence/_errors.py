@@ -17,6 +17,8 @@ class WriteFailed(ActorError):
 class Fenced(WriteFailed):
     """Another writer has taken over this entity; this one stops."""
 
+    _directive = "stop"  # to claim it again would be a fight without end
+
 
 class Damaged(ActorError):
     """The file cannot be read; it was set aside under the name in the text."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import attrs
 import trio
 
-from .._box import Box
 from .._bursts import NOTHING
 from .._errors import show
+from .._guard import GatedBox
 from .._halts import Watch
 from .._mailbox import Door, Mailbox, Owner
 from .._messages import Carried, DeadReason, Exit, Signal, Terminated
@@ -66,7 +66,7 @@ class Held(Event):
             self.label = show(content_of(item))
 
 
-class HeldBox(Box):
+class HeldBox(GatedBox):
     """The mailbox of an actor that gets one message at a time, the one chosen."""
 
     burst: ClassVar[int] = 0  # each message is looked at
@@ -99,6 +99,8 @@ class HeldBox(Box):
 
     def put_slow(self, item: Any) -> bool:
         """Put an item; whether it gets in depends on who else sends, or stops it."""
+        if self.holds_back(item):
+            return True
         self.pilot.touch("life", self.path, write=False)
         if self.tight or self.door or self.waiting or len(self.held) >= self.capacity:
             self._touch_room()

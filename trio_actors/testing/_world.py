@@ -15,7 +15,7 @@ import heapq
 import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, Never, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
 
 import outcome
 import trio
@@ -23,6 +23,7 @@ from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
 
 from .._cell import Cell
 from .._family import walk
+from .._guard import GatedBox
 from .._messages import DeadLetter, DeadReason
 from .._pending import Call
 from .._policy import Supervision
@@ -32,6 +33,9 @@ from .._system import ActorSystem
 from .._waits import CURRENT
 from ._clock import WorldClock
 from ._linear import Recorder
+
+if TYPE_CHECKING:
+    from .._open import _Journal
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -77,6 +81,7 @@ class WorldCall(Call[R_co]):
 class WorldRuntime(Runtime):
     """The seam in a test: timers are moved by the clock, and batches have no budget."""
 
+    box_type = GatedBox
     call_type = WorldCall
     has_task = False
 
@@ -98,6 +103,7 @@ class World(ActorSystem):
     """
 
     _is_controlled = False
+    _keeps_in_memory = True  # without use(), and as long as the world lasts
 
     def __init__(self, runtime: WorldRuntime, supervision: Supervision) -> None:
         super().__init__("world", supervision, 5.0, runtime)
@@ -173,6 +179,15 @@ class World(ActorSystem):
     def crash(self, ref: ActorRef[Never], error: Exception | None = None) -> None:
         """Fail an actor at its next message."""
         crash(ref._cell, error)
+
+    def use(self, journal: _Journal) -> None:
+        """Let the durable actors of this world write to *journal*.
+
+        Without it each world has a ``MemoryJournal`` of its own. Call it before the
+        first of them is spawned. A journal that does I/O is opened by the test, and
+        needs ``allow_io=True`` under ``@explore``.
+        """
+        self._journal = journal
 
     def always(self, holds: Callable[[], bool]) -> None:
         """Check *holds* after every step of the test."""

@@ -1,0 +1,99 @@
+"""The output gate: what a turn sends waits until what it has stored is durable.
+
+Rules of this file:
+
+* Only turns of durable actors have a gate, and only what their own task, and the tasks
+  of nurseries in it, send is held: tasks beside the handlers are not the turn.
+* What is held goes in the order in which it was sent, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trio.lowlevel import Task, current_task
+
+from ._waits import CURRENT
+
+if TYPE_CHECKING:
+    from ._cell import Cell
+
+
+class Held:
+    """Something that is held back."""
+
+    __slots__ = ("drop", "go", "place")
+
+    def __init__(
+        self,
+        place: object,
+        go: Callable[[], None],
+        drop: Callable[[BaseException], None],
+    ) -> None:
+        self.place: object = place  # where it goes to
+        self.go: Callable[[], None] = go
+        self.drop: Callable[[BaseException], None] = drop  # why the turn has failed
+
+
+class Gate:
+    """What one turn has sent so far."""
+
+    __slots__ = ("_held", "cell", "staged")
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell: Cell = cell
+        self.staged: bool = False  # something is to be stored that is not durable yet
+        self._held: list[Held] = []
+
+    def hold(
+        self,
+        place: object,
+        go: Callable[[], None],
+        drop: Callable[[BaseException], None],
+    ) -> None:
+        """Hold something back.
+
+        Args:
+            place: Where it goes to: what goes to one place keeps its order.
+            go: Lets it go.
+            drop: Says to who waits for it that it will not go, and why.
+        """
+        self._held.append(Held(place, go, drop))
+
+    def release(self, place: object = None) -> None:
+        """Let go what is held; with a *place* only what goes there."""
+        held = self._held
+        going = [one for one in held if place is None or one.place is place]
+        self._held = [
+            one for one in held if place is not None and one.place is not place
+        ]
+        gate, self.cell.gate = self.cell.gate, None
+        try:
+            for one in going:
+                one.go()
+        finally:
+            self.cell.gate = gate
+
+    def drop(self, failure: BaseException) -> None:
+        """Let go nothing: the turn has failed."""
+        held, self._held = self._held, []
+        for one in held:
+            one.drop(failure)
+
+
+def gate_here() -> Gate | None:
+    """Return the gate of the turn this step belongs to."""
+    cell = CURRENT.get()
+    if cell is None or cell.gate is None or not is_turn_of(cell):
+        return None
+    return cell.gate
+
+
+def is_turn_of(cell: Cell) -> bool:
+    """Whether this step belongs to the turn of *cell*, not to a task beside it."""
+    task: Task | None = current_task()
+    while task is not None and task is not cell.worker:
+        nursery = task.parent_nursery
+        task = None if nursery is None else nursery.parent_task
+    return task is not None

@@ -1,0 +1,116 @@
+"""Commands with an id: done once, and answered again when they come again.
+
+Rules of this file:
+
+* An answer is remembered in the same append as the events of its command.
+* It is remembered for a limited time: a command that comes again after that is done
+  again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._errors import ActorError, show
+from .._marks import Handler
+from .._pending import Reply
+from ._journal import Note
+from ._reminders import Reminder
+
+if TYPE_CHECKING:
+    from .._runtime import Runtime
+    from ._plan import Plan
+
+SWEEP = 16
+"""How many answers one command forgets at most: a long pause costs nobody anything."""
+
+
+def command_id_of(message: object) -> str | None:
+    """Return the id of a command, None if it has none.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    found: object = getattr(message, "command_id", None)
+    if found is None or isinstance(message, Reminder):
+        return None
+    if not isinstance(found, str):
+        raise TypeError(
+            f"the command_id of {show(message)} is a text that its sender makes, the"
+            f" same one when it sends it again, but got {show(found)}."
+        )
+    return found or None
+
+
+class Commands:
+    """What one actor has answered lately."""
+
+    def __init__(
+        self, plan: Plan, runtime: Runtime, seconds: float, notes: Sequence[Note]
+    ) -> None:
+        self._plan = plan
+        self._runtime = runtime
+        self._seconds = seconds
+        self._kept = {note.key: note for note in notes if note.kind == "outcome"}
+
+    def find(self, command: str) -> Note | None:
+        """Return what is remembered of a command."""
+        return self._kept.get(command)
+
+    def keep(self, note: Note) -> None:
+        """Remember, or forget, what was stored."""
+        self._kept.pop(note.key, None)
+        if note.body is not None:
+            self._kept[note.key] = note
+
+    def expired(self) -> list[Note]:
+        """Return the notes that take away what is older than the limit."""
+        limit = self._runtime.wall() - self._seconds
+        found: list[Note] = []
+        for note in self._kept.values():
+            if note.at >= limit or len(found) == SWEEP:
+                break
+            found.append(Note("outcome", note.key))
+        return found
+
+    def make_open(self, command: str) -> Note:
+        """Note a command that has stored something, and has no answer yet."""
+        return Note("outcome", command, self._runtime.wall(), b"")
+
+    def make(
+        self,
+        info: Handler,
+        message: object,
+        command: str,
+        value: object,
+        failure: Exception | None,
+    ) -> Note | None:
+        """Note the answer to a command; None if it comes in another way."""
+        if isinstance(value, Reply):
+            return None
+        answers = self._plan.answers(info, message)
+        body = (
+            answers.encode(value) if failure is None else answers.encode_error(failure)
+        )
+        head = type(message).__qualname__.encode() + b"\n"
+        return Note("outcome", command, self._runtime.wall(), head + body)
+
+    def read(self, info: Handler, message: object, note: Note) -> tuple[bool, Any]:
+        """Return whether the answer was a value, and that or the exception."""
+        kind, _, body = (note.body or b"").partition(b"\n")
+        name = type(message).__qualname__
+        if kind.decode() == name:
+            return self._plan.answers(info, message).decode(body)
+        if kind:
+            text = (
+                f"the command_id {note.key!r} of {show(message)} was used for a"
+                f" {kind.decode()} before. Make a new one for each command."
+            )
+        else:
+            text = (
+                f"{name} {note.key!r} was done before, but it ended before its answer"
+                " was known, or the answer was given later. Its events are stored: ask"
+                " for the state."
+            )
+        return False, ActorError(text)

@@ -1,0 +1,251 @@
+"""From a durable class to what it stores: its events, its state, and how they belong.
+
+Rules of this file:
+
+* A class is judged when it is created, or at its first spawn if a name in it is
+  defined further down.
+* A text names the class, says what is wrong, and shows what to write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from .._annotations import Scope, Unresolved, kinds, members, running, spell
+from .._answers import answer_of
+from .._errors import show
+from .._marks import Handler
+from ._codec import AnswerCodec, Codec
+
+Fold = TypeVar("Fold", bound=Callable[[Any, Any], Any])
+
+
+def applies(method: Fold, /) -> Fold:
+    """Mark the method that makes the next state from an event. It has no effects.
+
+    It is called with the event of its annotation, once when that is persisted and
+    again whenever the actor recovers: it reads ``self.state`` and the event, nothing
+    else, and returns the next state. (Akka's event handler.)
+
+    Raises:
+        TypeError: It is no method with one event, or it is async.
+    """
+    plain: Any = method
+    if not inspect.isfunction(plain) or inspect.iscoroutinefunction(plain):
+        raise TypeError(
+            f"@applies is for a plain method, but got {show(plain)}. Write"
+            "\n    @applies\n    def deposited(self, event: Deposited) -> State: ..."
+        )
+    if len(inspect.signature(plain).parameters) != 2:
+        raise TypeError(
+            f"{plain.__qualname__} takes self and one event:"
+            f"\n    @applies\n    def {plain.__name__}(self, event: ...) -> ...:"
+        )
+    plain.__applies__ = True  # type: ignore[attr-defined]
+    return method
+
+
+def arguments_of(cls: type, base: type) -> tuple[Any, ...]:
+    """Return what stands in the brackets of *base* below a class.
+
+    Raises:
+        Unresolved: A name in them is not known yet.
+    """
+    for one in cls.__mro__:
+        if not issubclass(one, base) or one is base:
+            continue
+        read: list[tuple[Any, list[Any]]] | None = one.__dict__.get("__read_bases__")
+        if read is None:
+            raise Unresolved(
+                NameError("a name that is defined further down"), hopeless=False
+            )
+        for found, arguments in read:
+            if found is base:
+                return tuple(arguments)
+    return ()
+
+
+class Plan:
+    """What is known of a durable class."""
+
+    def __init__(self, cls: type, base: type, frames: tuple[FrameType, ...]) -> None:
+        """Judge a class.
+
+        Args:
+            cls: Below *base*.
+            base: ``EventSourced`` or ``DurableState``; the last in its brackets is the
+                state, the one before it in those of ``EventSourced`` the events.
+            frames: The running functions around the class.
+
+        Raises:
+            TypeError: The class is wrong.
+            Unresolved: A name in it is not known yet.
+        """
+        self.cls = cls
+        self.name = cls.__name__
+        self._frames = frames
+        arguments = arguments_of(cls, base)
+        wanted = len(getattr(base, "__parameters__", ()))
+        if len(arguments) != wanted:
+            self._refuse_brackets(base)
+        self.state: Any = arguments[-1]
+        self.events: list[Any] = members(arguments[1]) if wanted == 3 else []
+        self.codec = Codec(*self.events, state=self.state, where=self.name)
+        self.effects: Codec | None = self._effects(base)
+        self.folds: dict[type, Callable[[Any, Any], Any]] = {}
+        self._answers: dict[type, AnswerCodec] = {}
+        self._check_initial()
+        for name, method in self._marked():
+            self._add(name, method)
+        for event in self.events:
+            if event not in self.folds:
+                self._refuse_unapplied(event)
+
+    def _refuse_brackets(self, base: type) -> None:
+        inside = "Command, Event, State" if self._is_sourced(base) else "Command, State"
+        raise TypeError(
+            f"{self.name} does not say what it stores. Write"
+            f"\n    class {self.name}({base.__name__}[{inside}]):"
+        )
+
+    @staticmethod
+    def _is_sourced(base: type) -> bool:
+        return len(getattr(base, "__parameters__", ())) == 3
+
+    def _check_initial(self) -> None:
+        cls: Any = self.cls
+        if not hasattr(cls, "initial"):
+            raise TypeError(
+                f"{self.name} has no state to begin with. Write"
+                f"\n    initial = {spell(self.state)}(...)"
+            )
+        self.check_state(cls.initial, "its initial state")
+
+    def check_state(self, state: object, what: str) -> None:
+        """Refuse what is no state.
+
+        Raises:
+            TypeError: It is of another type.
+        """
+        wanted = tuple(kind for one in members(self.state) for kind in kinds(one))
+        if not isinstance(state, wanted):
+            raise TypeError(
+                f"{self.name}: {what} is a {spell(self.state)}, but got {show(state)}."
+                " Return the next state, not None." * (state is None)
+            )
+
+    # --- Events ---
+
+    def _marked(self) -> Iterator[tuple[str, Any]]:
+        names = dict.fromkeys(
+            name
+            for one in reversed(self.cls.__mro__)
+            for name, value in vars(one).items()
+            if getattr(value, "__applies__", False)
+        )
+        for name in names:
+            method = inspect.getattr_static(self.cls, name)
+            if method is not None:
+                yield name, method
+
+    def _add(self, name: str, method: Any) -> None:
+        plain = inspect.unwrap(method)
+        written = plain.__annotations__
+        parameter = list(inspect.signature(plain).parameters)[1]
+        if parameter not in written:
+            raise TypeError(
+                f"{self.name}.{name} does not say which event it applies. Write"
+                f"\n    @applies\n    def {name}(self, {parameter}: ...) -> ...:"
+            )
+        event = Scope(plain, self.cls, self._frames).read(written[parameter])
+        for one in members(event):
+            if one not in self.events:
+                known = ", ".join(spell(event) for event in self.events)
+                raise TypeError(
+                    f"{self.name}.{name} applies {spell(one)}, which is none of its"
+                    f" events: {known}. Add it in the brackets, or take it away."
+                )
+            if one in self.folds:
+                raise TypeError(
+                    f"{self.name} has two methods with @applies for {spell(one)}."
+                    " Keep one."
+                )
+            self.folds[one] = method
+
+    def _refuse_unapplied(self, event: Any) -> None:
+        raise TypeError(
+            f"{self.name} stores {spell(event)}, but nothing makes a state from it."
+            f" Write\n    @applies\n    def {spell(event).lower()}(self, event:"
+            f" {spell(event)}) -> {spell(self.state)}:"
+        )
+
+    # --- Effects ---
+
+    def _effects(self, base: Any) -> Codec | None:
+        """Return what stores the effects that ``deliver()`` takes."""
+        method = inspect.getattr_static(self.cls, "deliver")
+        if method is inspect.getattr_static(base, "deliver"):
+            return None
+        plain = inspect.unwrap(method)
+        parameter = list(inspect.signature(plain).parameters)[1]
+        if parameter not in plain.__annotations__:
+            raise TypeError(
+                f"{self.name}.deliver does not say which effects it takes. Write"
+                "\n    async def deliver(self, effect: Receipt, key: str) -> None:"
+            )
+        written = plain.__annotations__[parameter]
+        effect = Scope(plain, self.cls, self._frames).read(written)
+        return Codec(*members(effect), where=f"{self.name}.deliver")
+
+    # --- Answers ---
+
+    def answers(self, info: Handler, message: object) -> AnswerCodec:
+        """Return what stores the answers to a command."""
+        kind = type(message)
+        found = self._answers.get(kind)
+        if found is None:
+            answer = answer_of(kind)
+            where = f"{self.name}.{info.name}"
+            found = AnswerCodec(answer, info.raises, where=where)
+            self._answers[kind] = found
+        return found
+
+
+def make_plan(cls: type, base: type, depth: int) -> Plan | None:
+    """Judge a class when it is created; None if a name in it is not known yet.
+
+    Args:
+        depth: How many frames there are between this one and the class's.
+    """
+    owners = [
+        cls,
+        *(value for value in vars(cls).values() if inspect.isfunction(value)),
+    ]
+    frames = running(sys._getframe(depth), owners)
+    try:
+        return Plan(cls, base, frames)
+    except Unresolved:
+        return None
+
+
+def plan_of(cls: type, base: type) -> Plan:
+    """Return what is known of a class that is spawned.
+
+    Raises:
+        TypeError: The class is wrong, or a name in it is still not known.
+    """
+    plan = cast("Plan | None", cls.__dict__.get("__plan__"))
+    if plan is None:
+        try:
+            plan = Plan(cls, base, ())
+        except Unresolved as error:
+            raise TypeError(
+                f"{cls.__name__}: {error.__cause__} cannot be read. Define it before"
+                " the first spawn."
+            ) from error.__cause__
+        cls.__plan__ = plan  # type: ignore[attr-defined]
+    return plan

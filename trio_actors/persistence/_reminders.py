@@ -1,0 +1,126 @@
+"""Reminders: timers that outlive the process.
+
+Rules of this file:
+
+* What is kept is a time of day; what runs is a timer on the loop's own clock, so that a
+  clock that is set back or forth moves nothing while the actor lives.
+* A reminder is taken away, or moved on, in the append of the command that handles it:
+  one that was not handled comes again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, final
+
+import attrs
+
+from .._timers import cancel_timer, set_timer
+from ._journal import Note
+
+if TYPE_CHECKING:
+    from .._cell import Cell
+
+AGAIN = 1.0
+"""Seconds until a reminder whose handler has failed comes again, if it was resumed."""
+
+
+@final
+@attrs.frozen
+class Reminder:
+    """The message of ``remind()``."""
+
+    name: str
+    """Which one."""
+    missed: int
+    """How often it was due while nobody was there."""
+    command_id: str = ""
+    """Made from its name and the time it was due: for commands that it leads to."""
+
+
+class Reminders:
+    """The reminders of one actor."""
+
+    def __init__(self, cell: Cell, notes: Sequence[Note]) -> None:
+        self._cell = cell
+        self._notes = {note.key: note for note in notes if note.kind == "reminder"}
+        self.publish()
+
+    def publish(self) -> None:
+        """Say on the cell when the next one is due, for when it is passive."""
+        self._cell.due = min((one.at for one in self._notes.values()), default=math.inf)
+
+    def make(self, name: str, delay: float, every: float | None) -> Note:
+        """Make the note of a reminder.
+
+        Raises:
+            TypeError: The actor does not handle reminders.
+            ValueError: A number of seconds is out of range.
+        """
+        if self._cell.shape.handler_of(Reminder) is None:
+            raise TypeError(
+                f"{self._cell.path} has no handler for Reminder. Add it to its messages"
+                " and write\n    @handler\n    def on_reminder(self, message: Reminder)"
+                " -> None:"
+            )
+        if not 0 <= delay < math.inf:
+            raise ValueError(
+                f"the delay of a reminder is seconds from 0, not {delay!r}."
+            )
+        if every is not None and not 0 < every < math.inf:
+            raise ValueError(
+                f"every= is seconds, more than 0, between reminders, not {every!r}."
+            )
+        at = self._cell.runtime.wall() + delay
+        return Note("reminder", name, at, repr(every or 0.0).encode())
+
+    def arm(self) -> None:
+        """Set the timers of all of them."""
+        for note in list(self._notes.values()):
+            self.set(note)
+
+    def set(self, note: Note) -> None:
+        """Set the timer of a reminder that is stored, or take it away."""
+        self._notes.pop(note.key, None)
+        if note.body is None:
+            cancel_timer(self._cell, (Reminder, note.key))
+        else:
+            self._notes[note.key] = note
+            self._set_timer(note, 0.0)
+        self.publish()
+
+    def _set_timer(self, note: Note, at_least: float) -> None:
+        late = self._cell.runtime.wall() - note.at
+        message = Reminder(note.key, self._missed(note), f"{note.key}@{note.at!r}")
+        set_timer(
+            self._cell,
+            max(-late, at_least),
+            message,
+            (Reminder, note.key),
+            repeat=False,
+        )
+
+    def _missed(self, note: Note) -> int:
+        late = self._cell.runtime.wall() - note.at
+        if late <= 0:
+            return 0
+        every = float(note.body or b"0")
+        return 1 + int(late // every) if every else 1
+
+    def next(self, message: Reminder) -> Note | None:
+        """Return the note in the place of that of a reminder that was handled."""
+        note = self._notes.get(message.name)
+        if note is None or message.command_id != f"{note.key}@{note.at!r}":
+            return None  # it was taken away or set anew meanwhile
+        every = float(note.body or b"0")
+        if not every:
+            return Note("reminder", note.key)
+        missed = max(message.missed, 1)
+        return attrs.evolve(note, at=note.at + missed * every)
+
+    def again(self, message: Reminder) -> None:
+        """Let a reminder that was not handled come again."""
+        note = self._notes.get(message.name)
+        if note is not None:
+            self._set_timer(note, AGAIN)

@@ -1,0 +1,152 @@
+"""Event-sourced actors: what has happened is stored, and makes the state.
+
+Rules of this file:
+
+* The state is what the events make of the initial one, now as after a restart: an event
+  is folded in as it was stored.
+* A snapshot only saves time: without one, or with one that cannot be read, all events
+  are read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from ._durable import UNREAD, _Durable
+from ._journal import Note
+from ._plan import Plan, make_plan, plan_of
+from ._store import Store
+
+C_contra = TypeVar("C_contra", contravariant=True)
+E = TypeVar("E")
+S = TypeVar("S")
+
+log = logging.getLogger("trio_actors")
+
+KEPT = 2
+"""How many snapshots there are: the last one may be unreadable."""
+
+
+class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
+    """An actor that takes the commands C, stores the events E and folds them into S.
+
+    A handler awaits ``persist(event)``; a method with ``@applies`` makes the next state
+    from the event. When the actor starts, and starts again, it has the state that its
+    events make. Commands wait meanwhile, in their order. (Akka's
+    ``EventSourcedBehavior``.)
+
+    A command with a field ``command_id`` is done once: when it is repeated, the
+    remembered answer is given, for ``remember_for`` seconds. A failed write, or one of
+    which nobody knows the end, fails the actor; it is never resumed.
+    """
+
+    initial: S
+    """The state before the first event: a class attribute, immutable."""
+    snapshot_every: ClassVar[int] = 100
+    """Events between snapshots; the more, the longer a start takes."""
+
+    __plan__: ClassVar[Plan | None] = None
+    _snapshots: tuple[int, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__plan__ = make_plan(cls, EventSourced, 2)
+
+    @classmethod
+    def _plan_of_class(cls) -> Plan:
+        return plan_of(cls, EventSourced)
+
+    @property
+    def state(self) -> S:
+        """The state after all events so far."""
+        return cast("S", self.initial if self._live is UNREAD else self._live)
+
+    async def persist(self, *events: E) -> None:
+        """Store *events*, all or none, then fold them into the state.
+
+        They are durable before the handler next waits for anything, and before its
+        answer and what it has told others leave; all that a handler stores without
+        waiting in between is one append. Without events it waits until everything is
+        durable: for an effect outside that must come after. In ``started()`` each call
+        is an append of its own. A checkpoint; to be cancelled stores nothing.
+
+        Raises:
+            TypeError: An event is none of E, or cannot be stored.
+            RuntimeError: The task is not the handler's.
+            WriteFailed: They may or may not be stored. The actor fails, even if the
+                handler catches it.
+        """
+        store = await self._begin_write("persist")
+        if not events:
+            await self._flush()
+            return
+        codec, before = self._plan_of_class().codec, self._live
+        bodies: list[bytes] = []
+        try:
+            for event in events:
+                body, as_stored = codec.stored(event)
+                self._apply(as_stored)
+                bodies.append(body)
+        except BaseException:
+            self._live = before
+            raise
+        store.events += bodies
+        await self._end_write()
+
+    # --- The state ---
+
+    def _apply(self, event: object) -> None:
+        plan = self._plan_of_class()
+        fold = plan.folds[type(event)]
+        state = fold(self, event)
+        plan.check_state(state, f"what {fold.__name__}() returns")
+        self._live = state
+
+    # --- Snapshots ---
+
+    def _complete(self, store: Store) -> None:
+        super()._complete(store)
+        every, after = self.snapshot_every, store.next_seq
+        if after // every == store.seq // every:
+            return
+        try:
+            body = self._plan_of_class().codec.encode(self._live)
+        except Exception:
+            log.exception(
+                "%s: no snapshot could be made of its state. It goes on without, and"
+                " reads all its events when it starts.",
+                store.stream,
+            )
+            return
+        store.note(Note("snapshot", str(after), body=body))
+        kept = (*self._snapshots, after)
+        for old in kept[:-KEPT]:
+            store.note(Note("snapshot", str(old)))
+        self._snapshots = kept[-KEPT:]
+
+    async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
+        codec = self._plan_of_class().codec
+        self._live, self._snapshots = self.initial, ()
+        found = {int(one.key): one for one in notes if one.kind == "snapshot"}
+        after = 0
+        for seq in sorted(found, reverse=True):
+            try:
+                self._live = codec.decode(cast("bytes", found[seq].body))
+            except Exception as error:
+                log.warning(
+                    "%s: its snapshot after event %d cannot be read (%s). It reads"
+                    " what comes before that.",
+                    store.stream,
+                    seq,
+                    error,
+                )
+            else:
+                after = seq
+                break
+        self._snapshots = tuple(sorted(found))
+        store.seq = after
+        async for seq, body in store.journal.read(store.stream, after):
+            self._apply(codec.decode(body))
+            store.seq = seq

@@ -1,0 +1,67 @@
+"""Actors that store their whole state, again and again.
+
+Rules of this file:
+
+* A state that was read is the last one that was saved, or none at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from ._durable import UNREAD, _Durable
+from ._journal import Note
+from ._plan import Plan, make_plan, plan_of
+from ._store import Store
+
+C_contra = TypeVar("C_contra", contravariant=True)
+S = TypeVar("S")
+
+
+class DurableState(_Durable[C_contra], Generic[C_contra, S]):
+    """An actor that stores its whole state.
+
+    For a state that is small and whose history nobody asks for; otherwise as
+    ``EventSourced``. (Akka's ``DurableStateBehavior``, Orleans' grain state.)
+    """
+
+    initial: S
+    """The state before the first ``save()``: a class attribute, immutable."""
+
+    __plan__: ClassVar[Plan | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__plan__ = make_plan(cls, DurableState, 2)
+
+    @classmethod
+    def _plan_of_class(cls) -> Plan:
+        return plan_of(cls, DurableState)
+
+    @property
+    def state(self) -> S:
+        """The state that was saved last."""
+        return cast("S", self.initial if self._live is UNREAD else self._live)
+
+    async def save(self, state: S) -> None:
+        """Store *state*. When it is durable, and what it raises: as ``persist()``.
+
+        Each save is one more revision, and one that has not seen the last is refused:
+        two writers never overwrite each other.
+        """
+        store = await self._begin_write("save")
+        plan = self._plan_of_class()
+        plan.check_state(state, "what is saved")
+        body, self._live = plan.codec.stored(state)
+        store.note(Note("state", "", store.seq + 1.0, body))
+        await self._end_write()
+
+    async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
+        self._live = self.initial
+        for note in notes:
+            if note.kind == "state":
+                self._live = self._plan_of_class().codec.decode(
+                    cast("bytes", note.body)
+                )
+                store.seq = int(note.at)
