@@ -63,7 +63,7 @@ class Many(Play):
 
 def guarded(mailbox: Mailbox, play: Many) -> None:
     """Let each message be looked at on its way in."""
-    play.box = guarded_box(lambda item: item)(mailbox, play.owner)
+    play.box = guarded_box(lambda item: item, Box)(mailbox, play.owner)
 
 
 @pytest.mark.parametrize("looks", [False, True])

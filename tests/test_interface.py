@@ -63,7 +63,7 @@ INTERFACE = {
     ),
     "Terminated": "reason ref",
     "Topic": "name",
-    "World": f"{SYSTEM} always client crash dead eventually settled",
+    "World": f"{SYSTEM} always client crash dead eventually settled use",
 }
 EXCEPTIONS = {
     name

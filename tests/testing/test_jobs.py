@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ HERE = os.getpid()
 
 
 @contextlib.contextmanager
-def started(work: Any, numbers: range, size: int) -> Iterator[Crew[Any]]:
+def started(work: Any, numbers: range, size: int) -> Generator[Crew[Any]]:
     """Give a crew that works."""
     crew = Crew[Any](work, numbers, size)
     try:

@@ -4,29 +4,47 @@
 #
 # _errors      what can go wrong between an actor and its journal
 # _journal     what every store of events does
-# _memory      a journal for tests, with faults
-# _group       group commit: many writers, one transaction
 # _registered  which classes can be stored, and what is refused
 # _forms       how values of one type become bytes, and are compared
 # _codec       events, states and answers as bytes, and back
+# _memory      a journal for tests, with faults
+# _group       group commit: many writers, one transaction
 # _rows        what a batch changes, without a database
 # _damage      what is set aside, and the side file
 # _tables      every statement of SQLite
 # _sqlite      a journal in one file
+# _store       one stream, as its writer
+# _plan        from a durable class to what it stores
+# _reminders, _commands, _outbox
+#              what is kept beside the events
+# _durable     a command as one transaction
+# _sourced, _whole
+#              actors that store events, or their whole state
+# _entities    actors that are found by key
 #
 # Every public name is exported here, and only here.
 
+from ._entities import Entities as Entities
 from ._errors import Damaged as Damaged, Fenced as Fenced, WriteFailed as WriteFailed
 from ._journal import Journal as Journal, Note as Note
 from ._memory import MemoryJournal as MemoryJournal
+from ._plan import applies as applies
+from ._reminders import Reminder as Reminder
+from ._sourced import EventSourced as EventSourced
 from ._sqlite import SQLiteJournal as SQLiteJournal
+from ._whole import DurableState as DurableState
 
 __all__ = [
     "Damaged",
+    "DurableState",
+    "Entities",
+    "EventSourced",
     "Fenced",
     "Journal",
     "MemoryJournal",
     "Note",
+    "Reminder",
     "SQLiteJournal",
     "WriteFailed",
+    "applies",
 ]

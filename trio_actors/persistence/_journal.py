@@ -33,8 +33,8 @@ class Note:
     key: str
     """Which one of its kind; a later note of the same kind and key replaces it."""
     at: float = 0.0
-    """A time, in seconds since 1970: when a reminder is due, when an answer was given;
-    otherwise 0."""
+    """When a reminder is due, when an answer was given, in seconds since 1970; the
+    revision of a state; otherwise 0."""
     body: bytes | None = None
     """What is kept; None takes the note away."""
 
@@ -44,7 +44,7 @@ class Journal(Protocol):
 
     Give one to ``open_actor_system(journal=)``, which opens it. By hand, as in a
     migration, open it with ``async with journal.__open_journal__():``. Every method is
-    a checkpoint, and raises RuntimeError while the journal is not open.
+    a checkpoint, and raises RuntimeError while a store that has to be opened is not.
     """
 
     def __open_journal__(self) -> AbstractAsyncContextManager[object]:

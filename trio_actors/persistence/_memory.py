@@ -17,7 +17,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._errors import WriteFailed
-from ._journal import Journal, Note, check_writer, not_open, size_of
+from ._journal import Journal, Note, check_writer, size_of
 
 
 @attrs.define
@@ -39,7 +39,6 @@ class MemoryJournal(Journal):
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
-        self._opened = 0
         self._writes = 0
         self._failing: list[bool] = []  # of the next writes: whether after the commit
         self._skipping = 0
@@ -75,21 +74,15 @@ class MemoryJournal(Journal):
     # --- As a journal ---
 
     def __open_journal__(self) -> AbstractAsyncContextManager[object]:
-        """Open it; it may be open already."""
+        """Do nothing: what is in memory is open."""
         return self._open()
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[object]:
         await checkpoint()
-        self._opened += 1
-        try:
-            yield self
-        finally:
-            self._opened -= 1
+        yield self
 
     def _stream(self, stream: str) -> _Stream:
-        if not self._opened:
-            raise not_open(self)
         return self._streams.setdefault(stream, _Stream())
 
     async def claim(self, stream: str) -> int:
