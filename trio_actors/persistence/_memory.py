@@ -17,7 +17,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._errors import WriteFailed
-from ._journal import Journal, Note, check_writer, size_of
+from ._journal import Journal, Note, check_writer, not_open, size_of
 
 
 @attrs.define
@@ -39,6 +39,7 @@ class MemoryJournal(Journal):
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
+        self._opened = 0
         self._writes = 0
         self._failing: list[bool] = []  # of the next writes: whether after the commit
         self._skipping = 0
@@ -71,18 +72,28 @@ class MemoryJournal(Journal):
             "events": sum(len(one.events) for one in self._streams.values()),
         }
 
+    def stay_open(self) -> None:
+        """Let it be open from now on, as in a ``World``, which opens nothing."""
+        self._opened += 1
+
     # --- As a journal ---
 
     def __open_journal__(self) -> AbstractAsyncContextManager[object]:
-        """Do nothing: what is in memory is open."""
+        """Open it; it may be open already."""
         return self._open()
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[object]:
         await checkpoint()
-        yield self
+        self._opened += 1
+        try:
+            yield self
+        finally:
+            self._opened -= 1
 
     def _stream(self, stream: str) -> _Stream:
+        if not self._opened:
+            raise not_open(self)
         return self._streams.setdefault(stream, _Stream())
 
     async def claim(self, stream: str) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .._park import Lot
 from ._journal import Note, NoteKind, size_of
+from ._memory import MemoryJournal
 
 if TYPE_CHECKING:
     from .._system import ActorSystem
@@ -26,10 +27,10 @@ def journal_of(system: ActorSystem, what: str) -> Journal:
         RuntimeError: The system has no journal.
     """
     journal: Journal | None = system._journal
-    if journal is None and system._keeps_in_memory:
-        from ._memory import MemoryJournal  # noqa: PLC0415  # in tests only
-
-        journal = system._journal = MemoryJournal()
+    if system._keeps_in_memory:
+        journal = system._journal = journal or MemoryJournal()
+        if isinstance(journal, MemoryJournal):
+            journal.stay_open()
     if journal is None:
         raise RuntimeError(
             f"{what} is durable, but the actor system {system.name!r} has no journal."
