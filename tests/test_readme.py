@@ -45,7 +45,9 @@ def test_a_program_prints_what_stands_below_it(
     output: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     execute(code, "readme_program", monkeypatch)
     assert capsys.readouterr().out == output
 
