@@ -49,12 +49,12 @@ async def test_the_trace_shows_each_event(
     taken = [
         line.removeprefix("  /replica-0 takes ") for line in lines if "takes" in line
     ]
-    assert taken[:12] == ["identityRequest"] * 10 + ["Sync(on=True)", "syncTimeout 0"]
-    assert sorted(taken[12:14]) == [
-        "syncRequest 0 from /replica-2",
-        "syncRequest 1 from /replica-1",
-    ]
-    assert "syncReply 41" in taken
+    assert taken[:11] == ["identityRequest"] * 10 + ["Sync(on=True)"]
+    # Three timers are due at the same moment: who is first is left open.
+    assert {"syncTimeout 0", "syncReply 41"} <= set(taken[11:])
+    for peer in ("/replica-1", "/replica-2"):
+        asked = [line for line in taken[11:] if line.endswith(f" from {peer}")]
+        assert {line.split()[0] for line in asked} == {"syncRequest"}
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
