@@ -9,10 +9,17 @@ from tests.persistence.bank import (
     Command,
     Crash,
     Deposit,
+    Deposited,
     Overdrawn,
     Withdraw,
 )
-from trio_actors import ActorFailed, ActorRef, Supervision, open_actor_system
+from trio_actors import (
+    ActorFailed,
+    ActorRef,
+    Supervision,
+    handler,
+    open_actor_system,
+)
 from trio_actors.persistence import Entities, Fenced, MemoryJournal, WriteFailed
 from trio_actors.testing import Probe, World, check
 
@@ -154,3 +161,26 @@ def test_explored() -> None:
     found = check(program)
     print(found)
     assert found.verified
+
+
+async def test_a_scope_in_the_handler_that_ends_leaves_nothing_half_stored(
+    world: World,
+) -> None:
+    """What could not be stored in time is stored at the end of the command."""
+
+    class Hasty(Account):
+        @handler
+        async def deposit(self, message: Deposit) -> int:
+            await self.persist(Deposited(message.amount))
+            with trio.move_on_after(0) as scope:
+                await trio.sleep(1)
+            assert scope.cancelled_caught
+            return self.state.balance
+
+    journal = MemoryJournal()
+    world.use(journal)
+    account = await world.spawn(Hasty, name="account")
+    assert await account.ask(Deposit(3)) == 3
+    account.restart()
+    assert await account.ask(Balance()) == 3
+    assert journal.statistics()["events"] == 1

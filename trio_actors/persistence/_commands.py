@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import ActorError, show
 from .._marks import Handler
 from .._pending import Reply
+from ._errors import Unreadable
 from ._journal import Note
 from ._reminders import Reminder
 
@@ -101,7 +102,10 @@ class Commands:
         kind, _, body = (note.body or b"").partition(b"\n")
         name = type(message).__qualname__
         if kind.decode() == name:
-            return self._plan.answers(info, message).decode(body)
+            try:
+                return self._plan.answers(info, message).decode(body)
+            except Unreadable as error:
+                return False, error
         if kind:
             text = (
                 f"the command_id {note.key!r} of {show(message)} was used for a"

@@ -313,7 +313,7 @@ def _run(
             return stop.value
         step = handler.send
         try:
-            if store.staged:
+            if store.staged and not store.is_committing:
                 yield from commit().__await__()
             given = yield trap
         except BaseException as error:  # noqa: ASYNC103  # the handler gets it

@@ -94,7 +94,10 @@ class MemoryJournal(Journal):
     def _stream(self, stream: str) -> _Stream:
         if not self._opened:
             raise not_open(self)
-        return self._streams.setdefault(stream, _Stream())
+        found = self._streams.get(stream)
+        if found is None:
+            found = self._streams[stream] = _Stream()
+        return found
 
     async def claim(self, stream: str) -> int:
         """Become the writer of a stream. As in `Journal`."""
