@@ -103,6 +103,8 @@ class Runtime:
             seed = random.SystemRandom().getrandbits(32)
         self.seed: int = seed
         self.now: Callable[[], float] = trio.current_time
+        # The time of day, in seconds since 1970; in a test it is the loop's.
+        self.wall: Callable[[], float] = time.time
         self.began: float = 0.0  # a batch, somebody's, by time.perf_counter()
         self._alarms: list[Alarm] = []
         self._sweep_at = 64  # how many alarms there are when the cancelled ones go
@@ -115,10 +117,7 @@ class Runtime:
         self.now = clock.current_time
         if self.is_test_clock:
             self.slice = math.inf
-
-    def wall(self) -> float:
-        """Return the time of day, in seconds since 1970; in a test the loop's time."""
-        return self.now() if self.is_test_clock else time.time()
+            self.wall = self.now
 
     @property
     def is_test_clock(self) -> bool:

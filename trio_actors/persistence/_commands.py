@@ -67,8 +67,10 @@ class Commands:
 
     def expired(self) -> list[Note]:
         """Return the notes that take away what is older than the limit."""
-        limit = self._runtime.wall() - self._seconds
         found: list[Note] = []
+        if not self._kept:
+            return found
+        limit = self._runtime.wall() - self._seconds
         for note in self._kept.values():
             if note.at >= limit or len(found) == SWEEP:
                 break

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 import attrs
@@ -237,10 +236,13 @@ class _Durable(Actor[C_contra]):
         """Store what is staged."""
         store = self._writer
         self._complete(store)
-        notes = list(store.notes.values())
-        with self._noting_failure():
+        notes, live = list(store.notes.values()), self._live
+        try:
             await store.commit()
-        self._durable = self._live
+        except WriteFailed as error:
+            self._spoil(error)
+            raise
+        self._durable = live
         for note in notes:
             if note.kind == "reminder":
                 self._reminders.set(note)
@@ -251,16 +253,15 @@ class _Durable(Actor[C_contra]):
 
     async def _write_aside(self, notes: list[Note]) -> None:
         """Store notes from a task beside the handlers."""
-        with self._noting_failure():
-            await self._writer.append([], notes)
-
-    @contextmanager
-    def _noting_failure(self) -> Generator[None]:
         try:
-            yield
+            await self._writer.append([], notes)
         except WriteFailed as error:
-            self._broken, self._can_resume = error, False
+            self._spoil(error)
             raise
+
+    def _spoil(self, error: WriteFailed) -> None:
+        """Note that what is known here may not be what is stored."""
+        self._broken, self._can_resume = error, False
 
     # --- One command ---
 

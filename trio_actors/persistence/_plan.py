@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeVar, cast
 
-from .._annotations import Scope, Unresolved, kinds, members, running, spell
+from .._annotations import Scope, Unresolved, is_a, kinds, members, running, spell
 from .._answers import answer_of
 from .._errors import show
 from .._marks import Handler
@@ -93,6 +93,9 @@ class Plan:
         if len(arguments) != wanted:
             self._refuse_brackets(base)
         self.state: Any = arguments[-1]
+        self.state_kinds: tuple[type, ...] = tuple(
+            kind for one in members(self.state) for kind in kinds(one)
+        )
         self.events: list[Any] = members(arguments[1]) if wanted == 3 else []
         self.codec = Codec(*self.events, state=self.state, where=self.name)
         self.effects: Codec | None = self._effects(base)
@@ -131,11 +134,10 @@ class Plan:
         Raises:
             TypeError: It is of another type.
         """
-        wanted = tuple(kind for one in members(self.state) for kind in kinds(one))
-        if not isinstance(state, wanted):
+        if not any(is_a(type(state), kind) for kind in self.state_kinds):
             raise TypeError(
                 f"{self.name}: {what} is a {spell(self.state)}, but got {show(state)}."
-                " Return the next state, not None." * (state is None)
+                + " Return the next state." * (state is None)
             )
 
     # --- Events ---
