@@ -23,6 +23,8 @@ class Fenced(WriteFailed):
 class Damaged(ActorError):
     """The file cannot be read; it was set aside under the name in the text."""
 
+    _directive = "stop"  # nothing is read until somebody has looked at it
+
 
 class Unreadable(ActorError):
     """What is stored is no value of this program: another version of it wrote it."""

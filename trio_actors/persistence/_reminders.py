@@ -35,7 +35,7 @@ class Reminder:
     """Which one."""
     missed: int
     """How often it was due while nobody was there."""
-    command_id: str = ""
+    command_id: str = attrs.field(default="", eq=False)
     """Made from its name and the time it was due: for commands that it leads to."""
 
 
