@@ -356,11 +356,6 @@ class Incarnation(Life):
                     at += 1
                     call(behavior, item)
                     done += 1
-                elif kind in quick.waits:
-                    recent[at & 15] = kind
-                    at += 1
-                    self.begin_wait()
-                    return quick.waits[kind](behavior, item)
                 elif (
                     isinstance(item, Call)
                     and (call := fast.get(type(item.message)))  # pyright: ignore[reportUnknownArgumentType]
@@ -369,6 +364,11 @@ class Incarnation(Life):
                     recent[at & 15] = type(item.message)
                     at += 1
                     done += self.answer_now(item, call)  # pyright: ignore[reportUnknownArgumentType]
+                elif kind in quick.waits:
+                    recent[at & 15] = kind
+                    at += 1
+                    self.begin_wait()
+                    return quick.waits[kind](behavior, item)
                 else:
                     self.handled, done = self.handled + done, 0
                     self._noted = at

@@ -33,7 +33,7 @@ from ._bursts import BATCH
 from ._complaints import mailbox_full
 from ._errors import show
 from ._messages import Carried, Exit, Request
-from ._park import WOKEN
+from ._park import WOKEN, let_others_run
 from ._pending import Call, Pending, message_of
 from ._waits import CURRENT, waiting_for
 
@@ -113,7 +113,7 @@ class ActorRef(Generic[M_contra]):
         """
         await checkpoint_if_cancelled()
         if self._cell.box.put(message):
-            await cancel_shielded_checkpoint()
+            await let_others_run()
         else:
             await self._wait_and_put(message)
 

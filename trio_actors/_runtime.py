@@ -106,6 +106,7 @@ class Runtime:
         # The time of day, in seconds since 1970; in a test it is the loop's.
         self.wall: Callable[[], float] = time.time
         self.began: float = 0.0  # a batch, somebody's, by time.perf_counter()
+        self.bunks: list[Any] = []  # where askers can sleep, see _pending
         self._alarms: list[Alarm] = []
         self._sweep_at = 64  # how many alarms there are when the cancelled ones go
         self._serial = 0
