@@ -15,6 +15,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
+    NoReturn,
     Protocol,
     TypeVar,
 )
@@ -152,7 +153,8 @@ class ActorRef(Generic[M_contra]):
         put = box.put_all(burst)
         while put < len(burst):
             del burst[:put]
-            await self._check_overflow(burst[0])
+            if box.overflow != "block":
+                await self._overflow(burst[0])
             put = box.put_granted(burst, await self._wait_for_room(len(burst)))
 
     @enable_ki_protection
@@ -237,7 +239,8 @@ class ActorRef(Generic[M_contra]):
         return Pending(call)
 
     async def _wait_and_put(self, item: Any) -> None:
-        await self._check_overflow(item)
+        if self._cell.box.overflow != "block":
+            await self._overflow(item)
         while not self._cell.box.put_granted([item], await self._wait_for_room(1)):
             pass
 
@@ -248,10 +251,9 @@ class ActorRef(Generic[M_contra]):
         with waiting_for(self._cell, lambda: not box.holds_up(task)):
             return await box.wait_for_room(wants)
 
-    async def _check_overflow(self, item: Any) -> None:
-        if self._cell.box.overflow != "block":
-            await checkpoint()  # who tries again and again must not starve others
-            raise mailbox_full(self._cell, message_of(item))
+    async def _overflow(self, item: Any) -> NoReturn:
+        await checkpoint()  # who tries again and again must not starve others
+        raise mailbox_full(self._cell, message_of(item))
 
     def _accept(self, item: Any) -> bool:
         """Put a request that came by another actor into the mailbox.

@@ -225,7 +225,8 @@ class RoutedRef(ActorRef[M_contra]):
             (target,) = targets
             if target._accept(item):
                 return waited
-            await target._check_overflow(item)
+            if target._cell.box.overflow != "block":
+                await target._overflow(item)
             await target._wait_for_room(1)
             waited = True
             if not takes(target._cell):
