@@ -139,6 +139,22 @@ def _line(commits: int) -> bytes:
     return b"%s %08x\n" % (number, crc32(number))
 
 
+def header_is_good(path: Path) -> bool:
+    """Whether a database begins as each of ours does.
+
+    SQLite believes what stands there: that a file is to be read only, that it keeps
+    texts or free pages in another way, and would act on it.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    return (
+        header[:16] == b"SQLite format 3\0"
+        and header[18:24] in (b"\1\1\0@  ", b"\2\2\0@  ")  # before, with a WAL
+        and header[44:48] == b"\0\0\0\4"  # the format of the schema
+        and header[52:60] == b"\0\0\0\0\0\0\0\1"  # no vacuum by itself; UTF-8
+    )
+
+
 def dropped_bytes(wal: Path, size: int, frames: int, page_size: int) -> int:
     """Return how many bytes at the end of a WAL belong to no commit.
 

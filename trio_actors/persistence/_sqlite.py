@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import _tables as tables
-from ._damage import Files, SideFile, dropped_bytes, identity, is_damage, log, size_of
+from ._damage import (
+    Files,
+    SideFile,
+    dropped_bytes,
+    header_is_good,
+    identity,
+    is_damage,
+    log,
+    size_of,
+)
 from ._errors import Damaged
 from ._group import Append, Claim, GroupJournal
 from ._journal import Note
@@ -82,6 +91,8 @@ class SQLiteStore:
         is_new = not size_of(self._files.path)
         if is_new and (known or wal):
             raise Damaged("the database is missing or empty, but not what is beside it")
+        if not is_new and not header_is_good(self._files.path):
+            raise Damaged("it does not begin as a journal does")
         db = self._connect()
         if is_new:
             db.execute(f"pragma page_size = {PAGE_SIZE}")
@@ -166,6 +177,8 @@ class SQLiteStore:
             yield
         except Damaged as error:
             raise self._set_aside(str(error)) from error
+        except UnicodeDecodeError as error:  # in what SQLite says about damage
+            raise self._set_aside(f"SQLite says: {error.object!r}") from error
         except sqlite3.Error as error:
             if is_damage(error):
                 raise self._set_aside(f"SQLite says: {error}") from error

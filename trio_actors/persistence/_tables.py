@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -101,18 +102,22 @@ def create(db: sqlite3.Connection) -> None:
 
 def check_schema(db: sqlite3.Connection) -> None:
     """Hold the tables against those that are made."""
-    with sqlite3.connect(":memory:") as fresh:
-        fresh.text_factory = bytes
-        create(fresh)
-        expected = fresh.execute(_TABLES).fetchall()
-    fresh.close()
-    found = db.execute(_TABLES).fetchall()
+    expected, found = _expected(), db.execute(_TABLES).fetchall()
     if found and not {row[1] for row in found} & {row[1] for row in expected}:
         raise sqlite3.NotSupportedError("it is the database of another program")
     if found != expected:
         raise Damaged("its tables are not those of a journal")
-    if db.execute("pragma auto_vacuum").fetchone() != (0,):
-        raise Damaged("its header is not what was written")
+
+
+@cache
+def _expected() -> list[Row]:
+    """Return what this SQLite says about the tables that are made."""
+    fresh = sqlite3.connect(":memory:")
+    fresh.text_factory = bytes
+    create(fresh)
+    rows = fresh.execute(_TABLES).fetchall()
+    fresh.close()
+    return rows
 
 
 def load_meta(db: sqlite3.Connection) -> Meta:
@@ -134,7 +139,7 @@ def check_streams(db: sqlite3.Connection, meta: Meta) -> None:
     # An old SQLite takes the name for no number, and looks at all tables.
     for (found,) in db.execute("pragma integrity_check('stream')"):
         if found != b"ok":
-            raise Damaged(f"SQLite finds this in the streams: {found.decode()}")
+            raise Damaged(f"SQLite finds this in the streams: {found!r}")
 
 
 # --- Streams and notes, before a write ---
@@ -166,6 +171,8 @@ def find_heads(db: sqlite3.Connection, names: Sequence[str]) -> dict[str, Head]:
         for row in db.execute(f"{_HEAD} where name in ({marks})", part):
             head = _head(row)
             heads[head.name] = head
+    if heads.keys() - set(names):
+        raise Damaged("the index of the streams leads to other ones")
     return heads
 
 
@@ -258,12 +265,29 @@ def _first_place(db: sqlite3.Connection, stream: str, after: int) -> Place | Non
     head = find_head(db, stream)
     if head is None:
         return None
+    # What stands there is believed no more than the rest: an index that leads to a
+    # later row would hide those between. The row before it tells.
     sql = (
-        "select seq, chain from event where stream = ? and seq <= ?"
-        " order by seq desc limit 1"
+        "select seq, epoch, chain, body from event where stream = ? and seq <= ?"
+        " order by seq desc limit 2"
     )
-    row = db.execute(sql, (head.id, after)).fetchone()
-    return Place(head, *row) if row is not None else Place(head, 0, 0)
+    rows = db.execute(sql, (head.id, after)).fetchall() if after > 0 else []
+    if not rows:
+        return Place(head, after, 0)
+    before = rows[1][2] if len(rows) > 1 else 0
+    seq, _, chain, _ = rows[0]
+    if seq > after or _chained(head, before, rows[0]) != chain:
+        raise Damaged(f"event {seq} of stream {stream!r} is not what was written")
+    return Place(head, after, chain)
+
+
+def _chained(head: Head, before: int, row: Row) -> int:
+    """Return the check number of an event's row, or -1 if it has none."""
+    seq, epoch, _, body = row
+    try:
+        return chained(before, head.name, seq, epoch, body)
+    except TypeError:  # the number before, or the body, is of another kind
+        return -1
 
 
 def _next_page(

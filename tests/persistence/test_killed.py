@@ -1,0 +1,161 @@
+"""Processes that are killed or frozen while they write: S3-4.
+
+Real processes, and real time: when a process is killed is left to chance, and whatever
+the moment was, what is promised holds.
+"""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.persistence.child import STREAMS
+from tests.persistence.conformance import events
+from tests.testing.nightly import NIGHTLY
+from trio_actors.persistence import Note, SQLiteJournal, WriteFailed, _sqlite
+
+ROOT = Path(__file__).parents[2]
+KILLS = 1000 if NIGHTLY else 50
+FREEZES = 100 if NIGHTLY else 10
+
+
+class Child:
+    """A process that starts others; one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.persistence.child", path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            cwd=ROOT,
+        )
+        self.pid = 0
+
+    def start(self, program: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{program}\n")
+        self.pid = int(self.line().removeprefix("pid "))
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def line(self) -> str:
+        """Return the next line that is said."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def rest(self) -> list[str]:
+        """Return what is said until the process has ended."""
+        return [*iter(self.line, "ended")]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def child(path: Path) -> Iterator[Child]:
+    child = Child(path)
+    try:
+        yield child
+    finally:
+        child.close()
+
+
+def stored(lines: list[str]) -> dict[str, int]:
+    """Return the last sequence number that was acknowledged, by stream."""
+    words = [line.split() for line in lines]
+    return {stream: int(seq) for _, stream, seq in words}
+
+
+async def test_no_acknowledged_event_is_lost_by_a_kill(
+    path: Path, child: Child
+) -> None:
+    """S3-4: SIGKILL at random moments, while the file is made, too."""
+    rng, known = random.Random(), {f"s{number}": 0 for number in range(STREAMS)}
+    acknowledged = 0
+    for _ in range(KILLS):
+        child.start("writers")
+        time.sleep(rng.uniform(0, 0.15))
+        child.signal(signal.SIGKILL)
+        said = stored(child.rest())
+        acknowledged += len(said)
+        journal = SQLiteJournal(path)
+        async with journal.__open_journal__():
+            for stream, before in known.items():
+                new = await events(journal, stream, before)
+                last = before + len(new)
+                assert last >= said.get(stream, 0)
+                assert new == [
+                    b"%d:%s" % (seq, stream.encode())
+                    for seq in range(before + 1, last + 1)
+                ]
+                body = b"%d" % last
+                notes = [Note("outcome", "last", 0.0, body)] if last else []
+                assert await journal.notes(stream) == notes
+                known[stream] = last
+    with sqlite3.connect(path) as db:
+        assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
+    db.close()
+    print(f"{KILLS} kills, {acknowledged} streams written, {known} events kept")
+    assert acknowledged
+    assert not [*path.parent.glob("*damaged*")]
+
+
+async def test_a_writer_that_was_frozen_is_fenced(
+    path: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3-4: two writers, one frozen and thawed: never interleaved, the loser Fenced."""
+    monkeypatch.setattr(_sqlite, "BUSY", 0.02)
+    last = 0
+    for number in range(FREEZES):
+        child.start("writer")
+        assert child.line().startswith("stored s ")
+        mine = [b"mine %d" % number, b"mine, too"]
+        while True:
+            child.signal(signal.SIGSTOP)
+            try:
+                before = await take_over(path, mine)
+            except (OSError, WriteFailed):
+                # It was frozen while it held the lock of the file: it goes on.
+                child.signal(signal.SIGCONT)
+                assert child.line().startswith("stored s ")
+            else:
+                break
+        child.signal(signal.SIGCONT)
+        said = child.rest()
+        assert said.pop() == "fenced"
+        journal = SQLiteJournal(path)
+        async with journal.__open_journal__():
+            now = await events(journal, "s", last)
+        assert now[:-2] == [b"%d:s" % seq for seq in range(last + 1, before + 1)]
+        assert now[-2:] == mine
+        assert stored(said).get("s", 0) <= before
+        last = before + 2
+
+
+async def take_over(path: Path, new: list[bytes]) -> int:
+    """Claim the stream and append to it; return what was its last number."""
+    journal = SQLiteJournal(path)
+    async with journal.__open_journal__():
+        epoch = await journal.claim("s")
+        last = len(await events(journal, "s"))
+        await journal.append("s", epoch, last, new)
+    return last
