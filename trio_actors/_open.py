@@ -48,7 +48,15 @@ class _Cluster(Protocol):
 
 
 class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
-    """The block of a system. A class, so that Ctrl-C cannot tear its ends apart."""
+    """The block of a system. A class, so that Ctrl-C cannot tear its ends apart.
+
+    Args:
+        make: Makes the system.
+        signals: Stop on SIGTERM and SIGINT.
+        parts: Journal and cluster: opened before the system, closed after it.
+        nursery: Where the tree lives, if that is open longer than the block; it is in
+            one of its own otherwise.
+    """
 
     def __init__(
         self,
@@ -56,10 +64,13 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         *,
         signals: bool = False,
         parts: Sequence[AbstractAsyncContextManager[object]] = (),
+        nursery: trio.Nursery | None = None,
     ) -> None:
         self._make = make
         self._signals = signals
-        self._parts = parts  # of journal and cluster
+        self._parts = parts
+        self._nursery = nursery
+        self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._stack = AsyncExitStack()
 
     @enable_ki_protection
@@ -72,13 +83,16 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         await checkpoint()
         system = self._system = self._make()
         system._runtime.open()
-        async with AsyncExitStack() as opened:  # closes those before one that fails
-            for part in self._parts:
-                await opened.enter_async_context(part)
-            self._stack = opened.pop_all()
+        if self._parts:
+            async with AsyncExitStack() as opened:  # closes those before one that fails
+                for part in self._parts:
+                    await opened.enter_async_context(part)
+                self._stack = opened.pop_all()
         # From here on nothing waits: a nursery that is open has to be left.
-        self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
+        if self._nursery is None:
+            self._manager = trio.open_nursery()
+            self._nursery = await self._manager.__aenter__()
+        nursery = self._nursery
         nursery.start_soon(system._tree, name=f"trio_actors {system.name}")
         if self._signals:
             receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
@@ -88,7 +102,6 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         if not system._runtime.is_test_clock:
             self._watchdog = Watchdog(Cell.run.__code__)
             self._watchdog.start()
-        self._nursery = nursery
         self._var = SYSTEM.set(system)
         system._body.__enter__()
         return system
@@ -112,8 +125,9 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         await system._wait_closed()
         if self._watchdog is not None:
             self._watchdog.stop()
-        self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(None, None, None)
+        if self._manager is not None and self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+            await self._manager.__aexit__(None, None, None)
         met = await self._close_parts()
         return self._raise(met if left is None else left, error)
 

@@ -35,19 +35,32 @@ class Family(Restarting):
         """Host the children: the family's own task."""
         try:
             async with trio.open_nursery() as nursery:
-                self._open(nursery)
-                while not self.closing:
-                    self.runtime.touch("sup", self.path, write=False)
-                    if self._sweeps and not self._owner_ends:
-                        await self._answer(self._sweeps.pop(0))
-                    else:
-                        await self._lot.park()
-                for inner in list(self._tasks):
-                    inner.scope.cancel()
-                await self._stop_children()
+                await self._host(nursery)
         finally:
-            self.done = True
-            self._lot.unpark_all()
+            self._has_closed()
+
+    async def run_in(self, nursery: trio.Nursery) -> None:
+        """Host the children in a nursery; there are no inner tasks."""
+        try:
+            await self._host(nursery)
+        finally:
+            self._has_closed()
+
+    async def _host(self, nursery: trio.Nursery) -> None:
+        self._open(nursery)
+        while not self.closing:
+            self.runtime.touch("sup", self.path, write=False)
+            if self._sweeps and not self._owner_ends:
+                await self._answer(self._sweeps.pop(0))
+            else:
+                await self._lot.park()
+        for inner in list(self._tasks):
+            inner.scope.cancel()
+        await self._stop_children()
+
+    def _has_closed(self) -> None:
+        self.done = True
+        self._lot.unpark_all()
 
     def _open(self, nursery: trio.Nursery) -> None:
         """Start who has waited for the nursery."""

@@ -73,7 +73,9 @@ class ActorSystem(_Spawner):
         self._shutdown = shutdown
         self._runtime: Runtime = runtime
         # Four unrelated crashes must not end a program: the top counts per child.
-        rules = attrs.evolve(supervision, per_child=True)
+        rules = supervision
+        if not rules.per_child:
+            rules = attrs.evolve(supervision, per_child=True)
         self._root: Family = Family(None, self, rules)
         self._registry: Registry = Registry(self, runtime)
         self._topics: Topics = Topics()
@@ -372,13 +374,13 @@ class ActorSystem(_Spawner):
     @enable_ki_protection
     async def _tree(self) -> None:
         """Host the tree."""
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as nursery:
-                if self._runtime.has_task:
-                    timers = self._runtime.run_timers
-                    nursery.start_soon(timers, name="trio_actors timers")
-                await self._root.run()
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.shield = True
+            if self._runtime.has_task:
+                timers = self._runtime.run_timers
+                nursery.start_soon(timers, name="trio_actors timers")
+            await self._root.run_in(nursery)
+            nursery.cancel_scope.cancel()
 
     async def _leave(self, *, orderly: bool) -> None:
         """Go through the phases of the way out."""

@@ -22,6 +22,7 @@ from .._family import walk
 from .._halts import Halt
 from .._policy import Supervision
 from .._system import ActorSystem
+from ._clock import Haste
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
 from ._footprints import CLOCK, Rules
@@ -33,7 +34,7 @@ from ._world import World
 T = TypeVar("T")
 
 RULES = Rules()
-RULES_OF_ALL = Supervision()
+RULES_OF_ALL = Supervision(per_child=True)  # as the top of a system is
 
 
 class ControlledWorld(World):
@@ -83,14 +84,16 @@ class ControlledWorld(World):
         enabled = pilot.enabled()
         if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
             enabled = [self._rest("all is quiet")]
-        faults = pilot.faults(enabled)
-        # After the end of the program only what could have come before it still comes.
-        alone = not enabled and self._last is None
-        tick = pilot.next_tick(deadline, alone=alone)
+        faults = pilot.faults(enabled) if pilot.may_go_wrong else []
         when = self._clock.time
-        if tick is not None:
-            enabled.append(tick[0])
-            when = tick[1]
+        if deadline < math.inf or pilot.has_alarms:
+            # After the end of the program only what could have come before it still
+            # comes.
+            alone = not enabled and self._last is None
+            tick = pilot.next_tick(deadline, alone=alone)
+            if tick is not None:
+                enabled.append(tick[0])
+                when = tick[1]
         if not enabled and self._last is not None:
             pilot.end(deadline)
             task, self._last = self._last, None
@@ -101,7 +104,7 @@ class ControlledWorld(World):
                 pilot.allows("I/O")
             pilot.choose([self._rest("nothing can happen any more")])
             return self._nothing_comes()
-        return self._do(pilot.choose([*enabled, *faults]), when, deadline)
+        return self._do(pilot.choose(enabled + faults), when, deadline)
 
     def _rest(self, label: str) -> Event:
         """Return the step in which those who wait for rest go on."""
@@ -110,12 +113,12 @@ class ControlledWorld(World):
         return rest
 
     def _do(self, chosen: Event, when: float, deadline: float) -> float | None:
-        if chosen.kind == "tick":
+        if isinstance(chosen, Held):
+            self._pilot.do(chosen)
+        elif chosen.kind == "tick":
             if not self._tell_listeners(when):
                 self._pilot.pass_time(when, deadline)
             return self._clock.time
-        if isinstance(chosen, Held):
-            self._pilot.do(chosen)
         else:
             self._wake_settlers()
         return None
@@ -131,6 +134,11 @@ class ControlledWorld(World):
                 if wait.target in trail[:-1]:
                     break  # a cycle of others, which is found from one of them
         return super()._stuck()
+
+    def _watch_steps(self) -> None:
+        """Let what is watched see each step before the next event is chosen."""
+        super()._watch_steps()
+        self._clock.in_haste = False
 
     def _begin_stop(self, seconds: float | None = None) -> None:
         """Stop; a picture of the tree would be a tenth of a run."""
@@ -163,6 +171,7 @@ class Lab:
         """Run the program as *search* chooses, with the crashes of *plan*."""
         clock = world_clock()
         clock.time = 0.0
+        clock.in_haste = not (self.rules.checkpoints or self.rules.allow_io)
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         run = pilot.run
         try:
@@ -176,6 +185,7 @@ class Lab:
                 run.error = error
         finally:
             clock.observer = None
+            clock.in_haste = False
             self.pilot = None
         self.caveats.update(pilot.caveats)
         return run
@@ -200,17 +210,7 @@ def _only(error: BaseException) -> BaseException:
     return every[0] if len(every) == 1 else error
 
 
-class _Steps(trio.abc.Instrument):
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-
-    def before_task_step(self, task: Task) -> None:
-        pilot = self._lab.pilot
-        if pilot is not None and pilot.step is not None:
-            pilot.ran(pilot.step, task)
-
-
 def run_lab(lab: Lab, fn: Callable[[], Awaitable[T]]) -> T:
     """Run *fn*, which runs the lab's program, in trio."""
     one_by_one = lab.rules.checkpoints
-    return run_on_world_clock(fn, instruments=[_Steps(lab)], one_by_one=one_by_one)
+    return run_on_world_clock(fn, instruments=[Haste()], one_by_one=one_by_one)

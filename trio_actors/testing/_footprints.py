@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -99,6 +99,7 @@ class Footprints(WorldRuntime):
         self.step: Event | None = None  # the one that goes on
         self.caveats: dict[str, None] = {}  # why not every order was tried
         self.recording: bool = True
+        self.at: int = -1  # the step that goes on; -1 before the first
         self._counts: dict[str, int] = {}
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
@@ -112,11 +113,6 @@ class Footprints(WorldRuntime):
 
     # --- What steps touch ---
 
-    @property
-    def at(self) -> int:
-        """The step that goes on; -1 before the first."""
-        return len(self.run.trace) - 1
-
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Note what the step that goes on reads or writes."""
         if self.step is not None:
@@ -128,11 +124,15 @@ class Footprints(WorldRuntime):
         elif resource == "stream":
             self.note("a stream was read, in whatever order its values came")
 
-    def ran(self, step: Event, task: Task) -> None:
-        """Note that a task runs in the step that goes on."""
-        touched = ("turn", whose(task))
-        if touched not in step.footprint or step.kind != "message":
-            step.footprint[touched] = True
+    def running(self, tasks: Sequence[Task]) -> None:
+        """Note that tasks run in the step that goes on."""
+        step = self.step
+        if step is None:
+            return
+        for task in tasks:
+            touched = ("turn", whose(task))
+            if touched not in step.footprint or step.kind != "message":
+                step.footprint[touched] = True
 
     def note(self, caveat: str) -> None:
         """Note why a search of all orders is not one of all orders."""
@@ -233,7 +233,7 @@ class Footprints(WorldRuntime):
             deadline: The next one of trio's.
             alone: Nothing else can happen.
         """
-        due = self.next_alarm()
+        due = self.next_alarm() if self._alarms else math.inf
         when = min(deadline, due)
         if when == math.inf:
             return None

@@ -58,6 +58,8 @@ class Held(Event):
     serial: int = 0
     foreseen: object = None
     """For which behaviour of the receiver the footprint was foreseen."""
+    reads: bool = False
+    """Whether it is foreseen that it only reads."""
 
     def describe(self) -> None:
         """Say what it is, for a report; for each of 10,000 runs that costs too much."""
@@ -70,20 +72,22 @@ class HeldBox(GatedBox):
     """The mailbox of an actor that gets one message at a time, the one chosen."""
 
     burst: ClassVar[int] = 0  # each message is looked at
-    __slots__ = ("cell", "held", "path", "pilot", "tight")
+    __slots__ = ("cell", "held", "most", "path", "pilot", "tight")
 
     def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
         super().__init__(mailbox, owner)
         cell = self.cell = cast("Cell", owner)
         self.path: str = cell.path
         self.held: dict[Held, None] = {}  # in the order of their sending
-        self.tight: bool = mailbox.capacity < TIGHT  # a test may fill it
+        self.most: float = mailbox.capacity
+        self.tight: bool = self.most < TIGHT  # a test may fill it
         self.pilot: Pilot = cast("Pilot", cell.runtime)
         self.pilot.boxes[self.path] = self
 
     def configure(self, mailbox: Mailbox) -> None:
         """Take the capacity and overflow of *mailbox* from now on."""
-        self.tight = mailbox.capacity < TIGHT
+        self.most = mailbox.capacity
+        self.tight = self.most < TIGHT
         super().configure(mailbox)
 
     @property
@@ -102,7 +106,7 @@ class HeldBox(GatedBox):
         if self.holds_back(item):
             return True
         self.pilot.touch("life", self.path, write=False)
-        if self.tight or self.door or self.waiting or len(self.held) >= self.capacity:
+        if self.tight or self.door or self.waiting or len(self.held) >= self.most:
             self._touch_room()
             return super().put_slow(item)
         self._taken += 1  # what there is room for: a tenth of a long run

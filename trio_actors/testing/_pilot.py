@@ -63,7 +63,7 @@ class Pilot(Footprints):
             "drop": faults.drop,
             "duplicate": faults.duplicate,
         }
-        self._may_go_wrong = any(self._budget.values())
+        self.may_go_wrong: bool = any(self._budget.values())
 
     def open(self) -> None:
         """Bind to the loop that runs."""
@@ -74,9 +74,12 @@ class Pilot(Footprints):
 
     def hold(self, held: Held) -> None:
         """Hold back what could happen, behind what has the same key."""
-        self._serial += 1
-        held.serial = self._serial
-        self._channels.setdefault(held.key, deque()).append(held)
+        held.serial = self._serial = self._serial + 1
+        queue = self._channels.get(held.key)
+        if queue is None:
+            self._channels[held.key] = deque((held,))
+        else:
+            queue.append(held)
 
     def begin(self, who: str, apply: Callable[[Held], None]) -> Held:
         """Let a client begin when it is chosen."""
@@ -95,16 +98,9 @@ class Pilot(Footprints):
             if self._commands:
                 self._obey_first(src, dst)
         # In the order of sending there is one queue, whoever sends.
+        key = ("message", "" if self.rules.enqueue else src, dst)
         held = Held(
-            ("message", "" if self.rules.enqueue else src, dst),
-            "message",
-            dst,
-            {},
-            self.at,
-            src,
-            apply=box.deliver,
-            item=item,
-            box=box,
+            key, "message", dst, {}, self.at, src, apply=box.deliver, item=item, box=box
         )
         box.held[held] = None
         if self.rules.enqueue:
@@ -166,6 +162,7 @@ class Pilot(Footprints):
         box = event.box
         writes = not box.reads_only(event.item) or self._crashes(event)
         event.footprint = {("turn", event.dst): writes}
+        event.reads = not writes
         event.foreseen = box.cell.shape
         if box.tight:
             event.footprint["room", event.dst] = True
@@ -181,7 +178,7 @@ class Pilot(Footprints):
 
     def enabled(self) -> list[Event]:
         """Return what can happen next, the oldest first."""
-        found: list[Held] = []
+        found: list[Any] = []
         for queue in self._channels.values():
             held = queue[0]
             box = held.box
@@ -193,7 +190,7 @@ class Pilot(Footprints):
             found.append(held)
         if len(found) > 1:
             found.sort(key=_serial)
-        return [*found]
+        return found
 
     @property
     def is_empty(self) -> bool:
@@ -214,7 +211,7 @@ class Pilot(Footprints):
                 apply=partial(self._go_wrong, fault, held),
                 item=held.item,
             )
-            for held in (enabled if self._may_go_wrong else ())
+            for held in enabled
             for fault, left in self._budget.items()
             if left and isinstance(held, Held) and _can_go_wrong(fault, held)
         ]
@@ -242,9 +239,6 @@ class Pilot(Footprints):
         check_end(self.at)
         rank = self.search.choose(self.run.trace, enabled)
         chosen = enabled[rank]
-        others = len(enabled) > 1 or self.over
-        if chosen.kind == "tick" and not chosen.barrier and others:
-            self._races += 1
         busy = [
             path
             for path, box in self.boxes.items()
@@ -252,8 +246,12 @@ class Pilot(Footprints):
         ]
         if busy:
             chosen.busy = frozenset(busy)
-        if chosen.kind == "tick" and chosen.barrier:
-            self.miss_ticks()
+        if chosen.kind == "tick":
+            if chosen.barrier:
+                self.miss_ticks()
+            elif len(enabled) > 1 or self.over:
+                self._races += 1
+        self.at += 1
         self.run.trace.append(chosen)
         self.run.ranks.append(rank)
         self.step = chosen
@@ -310,12 +308,12 @@ class Pilot(Footprints):
 
     def do(self, held: Held) -> None:
         """Let what was chosen happen."""
-        if held.box is not None and held.kind == "message":
-            if self.plan and self._crashes(held):
+        if self.plan and held.box is not None and held.kind == "message":
+            if self._crashes(held):
                 crash(held.box.cell)
             pair = held.src, held.dst
             self._taken[pair] = self._taken.get(pair, 0) + 1
-        if held.footprint.get(("turn", held.dst)) is False:
+        if held.reads:
             instance = self.boxes[held.dst].cell.instance
             self._reader = held, instance, freeze(instance)
         if held.kind != "fault":

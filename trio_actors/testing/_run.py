@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -40,16 +40,17 @@ def open_world(*, seed: int = 0) -> AbstractAsyncContextManager[World]:
 async def enter(world: W) -> AsyncGenerator[W, None]:
     """Open a world that was made; leaving checks its books."""
     clock = world_clock()
-    async with trio.open_nursery() as nursery, SystemBlock(lambda: world):
+    async with trio.open_nursery() as nursery:
         world._nursery = nursery
-        clock.on_idle = world._on_idle
-        yield world
-        await world._end_clients()
+        async with SystemBlock(lambda: world, nursery=nursery):
+            clock.on_idle = world._on_idle
+            yield world
+            await world._end_clients()
     clock.on_idle = None
     world._check_books()
     leaked = [task.name for task in _all_tasks() if _acts_for(task, world)]
     if leaked:
-        raise AssertionError(f"tasks that outlived the test: {leaked}")
+        raise AssertionError(f"tasks that outlived the test: {sorted(leaked)}")
 
 
 def _acts_for(task: Task, world: World) -> bool:
@@ -58,14 +59,13 @@ def _acts_for(task: Task, world: World) -> bool:
     return cell is not None and cell.system is world
 
 
-def _all_tasks() -> Iterator[Task]:
+def _all_tasks() -> list[Task]:
     root = trio.lowlevel.current_root_task()
-    left = [root] if root is not None else []
-    while left:
-        task = left.pop()
-        yield task
+    found = [root] if root is not None else []
+    for task in found:  # it grows meanwhile
         for nursery in task.child_nurseries:
-            left.extend(sorted(nursery.child_tasks, key=lambda one: one.name))
+            found.extend(nursery.child_tasks)
+    return found
 
 
 def run_on_world_clock(

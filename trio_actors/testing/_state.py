@@ -109,6 +109,7 @@ class Picture:
 # --- What is in a thing -----------------------------------------------------
 
 _PLAIN = {type(None), int, str, bytes, Same}
+_is_plain = _PLAIN.__contains__
 _IDENTITY = (type, types.FunctionType, types.BuiltinFunctionType, enum.Enum)
 
 # By the class, or the nearest base of it that is here: what is read, by which of its
@@ -154,15 +155,16 @@ class _Class:
         """Return what is in its ``__dict__`` and its slots, in the order of names."""
         own: dict[str, object] = {}
         if self.has_dict:
-            own.update(object.__getattribute__(one, "__dict__"))
+            own = object.__getattribute__(one, "__dict__").copy()
         for name, slot in self.slots:
             try:
                 own[name] = slot.__get__(one)
             except AttributeError:  # it was never set
                 continue
         for name in _NOT_STATE:
-            own.pop(name, None)
-        return sorted(own.items())
+            if name in own:
+                del own[name]
+        return sorted(own.items()) if len(own) > 1 else list(own.items())
 
 
 @functools.lru_cache(maxsize=256)
@@ -233,16 +235,16 @@ class _Look:
 
     def at(self, root: object) -> Picture:
         """Look at all there is."""
-        left = self.left
+        left, tokens = self.left, self.tokens
         left.append(root)
         while left:
             one = left.pop()
             cls = cast("Any", type(one))
             if cls in _PLAIN:
-                self.tokens.append(one)
+                tokens.append(one)
             else:
                 self._at_thing(one, _look_at(cls))
-        return Picture(tuple(self.tokens))
+        return Picture(tuple(tokens))
 
     def _at_thing(self, one: Any, cls: _Class) -> None:
         if cls.way == "same":
@@ -266,7 +268,9 @@ class _Look:
             self.tokens.append(Members(cls.kind, frozenset(looks.items())))
             return
         fields = cls.attributes(one)
-        if fields or cls.way == "fields":
+        if cls.way == "fields" and not parts:  # plain objects: all that most actors are
+            self._open(cls.kind, "fields", [half for field in fields for half in field])
+        elif fields or cls.way == "fields":
             fields = [("", part) for part in (parts and [parts])] + fields
             self._open(cls.kind, "fields", [half for field in fields for half in field])
         elif cls.way == "pairs":
@@ -276,7 +280,10 @@ class _Look:
 
     def _open(self, kind: Same, form: Any, parts: Sequence[Any]) -> None:
         self.tokens.append(Open(kind, form, len(parts)))
-        self.left.extend(reversed(parts))
+        if all(map(_is_plain, map(type, parts))):  # at once: half of a small look
+            self.tokens.extend(parts)
+        else:
+            self.left.extend(reversed(parts))
 
 
 def freeze(thing: object) -> Picture:

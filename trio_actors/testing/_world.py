@@ -89,6 +89,11 @@ class WorldRuntime(Runtime):
         super().__init__(seed)
         self.clock: WorldClock = clock
 
+    @property
+    def has_alarms(self) -> bool:
+        """Whether a timer was set that has not fired, or was cancelled."""
+        return bool(self._alarms)
+
     def next_alarm(self) -> float:
         """Return when the next timer is due, infinity without one."""
         while self._alarms and self._alarms[0].cancelled:
@@ -166,7 +171,6 @@ class World(ActorSystem):
             AssertionError: That can never be: everybody waits for somebody else. The
                 text shows the tree.
         """
-        await checkpoint()
         task = current_task()
         self._settlers[task] = None
 
