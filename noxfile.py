@@ -157,11 +157,12 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def nightly(session: nox.Session) -> None:
-    """The tests of the search with large numbers: 10,000 programs, hours of work."""
+    """Searches of 10,000 programs, journals killed 1,000 times: hours of work."""
     install(session, "tests")
     patience = "faulthandler_timeout=14400"
     session.run(
-        *("pytest", "tests/testing", "-o", patience, *session.posargs),
+        *("pytest", "tests/testing", "tests/persistence", "-o", patience),
+        *session.posargs,
         env={"TRIO_ACTORS_NIGHTLY": "1"},
     )
 

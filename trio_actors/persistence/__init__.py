@@ -13,6 +13,9 @@
 # _damage      what is set aside, and the side file
 # _tables      every statement of SQLite
 # _sqlite      a journal in one file
+# _postgres_rows
+#              every statement of PostgreSQL, and what is in its rows
+# _postgres    a journal in a PostgreSQL database
 # _store       one stream, as its writer
 # _plan        from a durable class to what it stores
 # _reminders, _commands, _outbox
@@ -29,6 +32,7 @@ from ._errors import Damaged as Damaged, Fenced as Fenced, WriteFailed as WriteF
 from ._journal import Journal as Journal, Note as Note
 from ._memory import MemoryJournal as MemoryJournal
 from ._plan import applies as applies
+from ._postgres import PostgresJournal as PostgresJournal
 from ._reminders import Reminder as Reminder
 from ._sourced import EventSourced as EventSourced
 from ._sqlite import SQLiteJournal as SQLiteJournal
@@ -43,6 +47,7 @@ __all__ = [
     "Journal",
     "MemoryJournal",
     "Note",
+    "PostgresJournal",
     "Reminder",
     "SQLiteJournal",
     "WriteFailed",
