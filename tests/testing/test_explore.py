@@ -20,7 +20,7 @@ from tests.testing.searched import (
     two_writes,
 )
 from trio_actors import Actor, handler
-from trio_actors.testing import Faults, World, _pilot, check, explore
+from trio_actors.testing import Faults, World, _engine, _pilot, check, explore
 from trio_actors.testing._search import NotRepeatable
 
 # --- Options ------------------------------------------------------------------------
@@ -37,6 +37,7 @@ from trio_actors.testing._search import NotRepeatable
         ({"order": "fifo"}, "no order='fifo'. Write one of 'pairwise', 'enqueue'"),
         ({"exhaustive": True, "level": "checkpoint"}, "Leave away exhaustive=True"),
         ({"exhaustive": True, "faults": Faults(drop=1)}, "is only sampled"),
+        ({"seed": "x"}, "seed is a number, not 'x'"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options: Any, says: str) -> None:
@@ -57,6 +58,19 @@ def test_wrong_faults_are_refused_at_once(faults: Any, says: str) -> None:
         Faults(**faults)
 
 
+def test_what_is_no_faults_is_refused_at_once() -> None:
+    faults: Any = 1
+    with pytest.raises(TypeError, match=r"Write faults=Faults\(crash=1\)"):
+        check(two_writes, faults=faults)
+
+
+def test_a_test_that_is_not_async_is_refused_at_once() -> None:
+    def test_it(world: World) -> None: ...
+
+    with pytest.raises(TypeError, match=r"not async, and .* Write async def test_it"):
+        explore()(test_it)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def test_a_test_without_a_parameter_is_refused_at_once() -> None:
     async def test_it() -> None: ...
 
@@ -65,6 +79,24 @@ def test_a_test_without_a_parameter_is_refused_at_once() -> None:
 
 
 # --- Verdicts -----------------------------------------------------------------------
+
+
+def test_a_search_with_too_many_orders_ends_and_is_not_verified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Issue: "a space that is too big says how far it came and never verified"."""
+    monkeypatch.setattr(_engine, "MOST", 20)
+
+    async def many(world: World) -> None:
+        register = await world.spawn(Register)
+        for number in range(5):
+            world.client(register.ask, Write(number))
+        await world.settled()
+
+    found = check(many, exhaustive=True)
+    assert (found.schedules, found.failure) == (20, None)
+    assert not found.verified
+    assert "not verified" in str(found)
 
 
 def test_what_was_tried_in_every_order_is_verified() -> None:
@@ -167,6 +199,21 @@ async def real_io(world: World) -> None:
         await trio.lowlevel.wait_readable(one)
 
 
+async def real_io_in_time(world: World) -> None:
+    with trio.move_on_after(1):
+        await real_io(world)
+
+
+async def own_clock(world: World) -> None:
+    clock: Any = trio.lowlevel.current_clock()
+    clock.jump(3)
+
+
+async def own_autojump(world: World) -> None:
+    clock: Any = trio.lowlevel.current_clock()
+    clock.autojump_threshold = 0
+
+
 async def blocked(world: World) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
@@ -176,6 +223,7 @@ async def blocked(world: World) -> None:
     [
         (thread, "a thread, which no schedule controls"),
         (real_io, "I/O, which no schedule controls"),
+        (real_io_in_time, "I/O, which no schedule controls"),
         (blocked, "Write `await world.settled()`"),
     ],
 )
@@ -184,6 +232,23 @@ def test_what_nobody_controls_is_an_error(program: Program, says: str) -> None:
     error = failure_of(program, schedules=3).error
     assert isinstance(error, AssertionError)
     assert says in str(error)
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (own_clock, "the clock of a world has no jump: it is no MockClock"),
+        (own_autojump, "has no attribute 'autojump_threshold'"),
+    ],
+)
+def test_who_takes_the_clock_for_a_mock_clock_is_told(
+    program: Program, says: str
+) -> None:
+    """Bad input: "uses `MockClock`"."""
+    failure = failure_of(program)
+    assert isinstance(failure.error, AttributeError)
+    assert says in str(failure.error)
+    assert "\n\n\nTo see it again" not in str(failure)  # no steps, no diagram
 
 
 def test_a_thread_is_allowed_on_demand_and_the_verdict_says_so() -> None:

@@ -19,7 +19,7 @@ import random
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Never, Protocol, cast
 
 import trio
 import trio._core._run as trio_run
@@ -67,6 +67,9 @@ class Observer(Protocol):
 class WorldClock(trio.abc.Clock):
     """A clock that starts at 0 and never waits."""
 
+    # Whoever sets something else takes it for a MockClock.
+    __slots__ = ("_batch", "_known", "in_haste", "observer", "on_idle", "time")
+
     def __init__(self) -> None:
         self.time: float = 0.0
         self.on_idle: Callable[[float], float | None] | None = None
@@ -78,6 +81,12 @@ class WorldClock(trio.abc.Clock):
         for a world without threads and I/O, and for those who look at no step."""
         self._batch: list[Task] | None = None  # what is left of the loop's, if known
         self._known: float | None = None  # what to answer to trio, if that is known
+
+    def __getattr__(self, name: str) -> Never:
+        raise AttributeError(
+            f"the clock of a world has no {name}: it is no MockClock, and jumps by"
+            " itself when nothing else can happen. Write await trio.sleep(...)."
+        )
 
     def start_clock(self) -> None:
         """Start; there is nothing to do."""

@@ -370,9 +370,14 @@ def _reported(failure: Failure) -> BaseException:
 
 
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
+    name = getattr(fn, "__name__", "test")
+    if not inspect.iscoroutinefunction(fn):
+        raise TypeError(
+            f"{name}() is not async, and a search runs it in Trio. Write"
+            f" async def {name}(world: World)."
+        )
     parameters = list(inspect.signature(fn).parameters.values())
     if [one.name for one in parameters] in ([], ["self"]):
-        name = getattr(fn, "__name__", "test")
         raise TypeError(
             f"{name}() has no parameter for the world. Write"
             f" async def {name}(world: World)."

@@ -92,6 +92,7 @@ class ControlledWorld(World):
             alone = not enabled and self._last is None
             tick = pilot.next_tick(deadline, alone=alone)
             if tick is not None:
+                self._check_io()
                 enabled.append(tick[0])
                 when = tick[1]
         if not enabled and self._last is not None:
@@ -100,11 +101,15 @@ class ControlledWorld(World):
             reschedule(task)
             return None
         if not enabled:
-            if not self._is_stuck() and not self._closing:
-                pilot.allows("I/O")
+            self._check_io()
             pilot.choose([self._rest("nothing can happen any more")])
             return self._nothing_comes()
         return self._do(pilot.choose(enabled + faults), when, deadline)
+
+    def _check_io(self) -> None:
+        """Fail if somebody waits for what comes from outside, where time would pass."""
+        if not self._is_stuck() and not self._closing:
+            self._pilot.allows("I/O")
 
     def _rest(self, label: str) -> Event:
         """Return the step in which those who wait for rest go on."""

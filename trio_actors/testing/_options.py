@@ -47,6 +47,13 @@ class Options:
                 f"explore: schedules is how many runs there are at most, from 1, not"
                 f" {show(self.schedules)}."
             )
+        if type(self.seed) is not int:
+            raise ValueError(f"explore: seed is a number, not {show(self.seed)}.")
+        if type(self.faults) is not Faults:
+            raise TypeError(
+                f"explore: faults is a Faults, not {show(self.faults)}. Write"
+                " faults=Faults(crash=1), say."
+            )
         _check_choice("level", self.level, ("delivery", "checkpoint"))
         _check_choice("timers", self.timers, ("race", "idle"))
         _check_choice("order", self.order, ("pairwise", "enqueue"))

@@ -206,7 +206,8 @@ def failure_report(
         parts[0] += f"\n{_error_text(failing.error)}"
     if race is not None:
         parts.append(f"The race, marked with > below:\n{race_text(failing, race)}")
-    parts.append(diagram(failing.trace, mark=race))
+    if failing.trace:  # what fails at once has no steps
+        parts.append(diagram(failing.trace, mark=race))
     parts.append(replay_text(token, options))
     test = regression_test(program, token, arguments, options, values).rstrip()
     parts.append(f"To keep it as a test:\n\n{test}")

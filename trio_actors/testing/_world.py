@@ -310,10 +310,11 @@ class World(ActorSystem):
         return readers <= 1 and not getattr(io, "tasks_waiting_write", 1)
 
     def _stuck(self) -> str:
-        clients = len(self._clients)
+        names = [task.name for task in self._clients.values() if task is not None]
+        who = ", ".join(names) or "the test itself"
         return (
-            "nothing can happen any more, but not everybody has come to an end"
-            f" ({clients} clients still wait). The actors:\n{self.snapshot().render()}"
+            "nothing can happen any more, but not everybody has come to an end: still"
+            f" waiting: {who}. The actors:\n{self.snapshot().render()}"
         )
 
     async def _wait_for(self, reached: Callable[[], bool], what: str) -> None:
