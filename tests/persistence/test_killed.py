@@ -4,12 +4,9 @@ Real processes, and real time: when a process is killed is left to chance, and w
 the moment was, what is promised holds.
 """
 
-import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,52 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.persistence.child import STREAMS
+from tests.persistence.children import Child
 from tests.persistence.conformance import events
 from tests.testing.nightly import NIGHTLY
 from trio_actors.persistence import Note, SQLiteJournal, WriteFailed, _sqlite
 
-ROOT = Path(__file__).parents[2]
 KILLS = 1000 if NIGHTLY else 50
 FREEZES = 100 if NIGHTLY else 10
-
-
-class Child:
-    """A process that starts others; one at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.persistence.child", path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            cwd=ROOT,
-        )
-        self.pid = 0
-
-    def start(self, program: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{program}\n")
-        self.pid = int(self.line().removeprefix("pid "))
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def line(self) -> str:
-        """Return the next line that is said."""
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def rest(self) -> list[str]:
-        """Return what is said until the process has ended."""
-        return [*iter(self.line, "ended")]
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
 
 
 @pytest.fixture

@@ -53,11 +53,12 @@ class Files:
 
     def aside(self) -> Files:
         """Return the first names that are free."""
-        for number in count(1):
-            files = Files(_beside(self.path, f".damaged-{number}"))
-            if not any(map(os.path.lexists, files._all())):
-                return files
-        raise AssertionError  # count() has no end
+        names = (_beside(self.path, f".damaged-{number}") for number in count(1))
+        return next(
+            files
+            for files in map(Files, names)
+            if not any(map(os.path.lexists, files._all()))
+        )
 
     def copy_wal(self, to: Files) -> None:
         """Keep what SQLite deletes when its last connection is closed."""
@@ -165,6 +166,8 @@ def dropped_bytes(wal: Path, size: int, frames: int, page_size: int) -> int:
         size: How long the file was when it was opened.
         frames: How many SQLite found good.
     """
+    if not size:
+        return 0
     frame = _FRAME_HEADER + page_size
     begin = end = _WAL_HEADER + frames * frame
     with wal.open("rb") as file:

@@ -103,8 +103,8 @@ class SQLiteStore:
         with self._transaction("immediate"):  # for this user may be unable to write
             commits = self._check(known, is_new=is_new)
             wal = size_of(self._files.wal)
+            self._side.write(commits)
         self._tell_dropped(wal)
-        self._side.write(commits)
 
     def _connect(self) -> sqlite3.Connection:
         db = self._connection = sqlite3.connect(
@@ -144,6 +144,7 @@ class SQLiteStore:
         """Say what was in the WAL without being a commit."""
         page_size: int = self._db.execute("pragma page_size").fetchone()[0]
         _, frames, _ = self._db.execute("pragma wal_checkpoint(passive)").fetchone()
+        size = size if frames >= 0 else 0  # another process does it: nobody left it
         if dropped := dropped_bytes(self._files.wal, size, frames, page_size):
             log.warning(
                 "%s: the last %d bytes are no whole commit, and were dropped: a write"
@@ -183,6 +184,11 @@ class SQLiteStore:
             if is_damage(error):
                 raise self._set_aside(f"SQLite says: {error}") from error
             raise self._trouble(error) from error
+        except OSError as error:
+            raise OSError(
+                f"{self}: {error}. Look at its folder: whether it is there, this user"
+                " may write to it, and there is room."
+            ) from error
 
     def _trouble(self, error: sqlite3.Error) -> OSError:
         """Say what is wrong, and what to do."""

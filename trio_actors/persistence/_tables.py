@@ -53,6 +53,7 @@ create unique index note_key on note(stream, kind, key);
 create index note_due on note(stream, place) where kind >= {DUE}
 """
 _TABLES = "select type, name, tbl_name, sql from sqlite_master order by name"
+_META = "select version, commits, weight, crc from meta"
 _HEAD = "select id, name, epoch, seq, chain, kept, due, crc from stream"
 _NOTE = "select stream, place, kind, key, at, body, crc from note"
 _UNREADABLE = (TypeError, ValueError, AttributeError, IndexError)
@@ -71,11 +72,12 @@ class Meta:
     commits: int = 0
     weight: int = 0
     """What the rows of the streams weigh together."""
+    version: int = VERSION
 
     @property
     def check(self) -> int:
         """The check number of the row."""
-        return crc32(f"{VERSION}:{self.commits}:{self.weight}".encode())
+        return crc32(f"{self.version}:{self.commits}:{self.weight}".encode())
 
 
 @attrs.frozen
@@ -105,8 +107,20 @@ def check_schema(db: sqlite3.Connection) -> None:
     expected, found = _expected(), db.execute(_TABLES).fetchall()
     if found and not {row[1] for row in found} & {row[1] for row in expected}:
         raise sqlite3.NotSupportedError("it is the database of another program")
+    if _is_later(db):
+        raise sqlite3.NotSupportedError("a later version of trio_actors wrote it")
     if found != expected:
         raise Damaged("its tables are not those of a journal")
+
+
+def _is_later(db: sqlite3.Connection) -> bool:
+    """Whether a later version wrote it, which may have other tables."""
+    try:
+        version, commits, weight, check = db.execute(_META).fetchone()
+    except (TypeError, sqlite3.OperationalError):  # no row, no such table or column
+        return False
+    meta = Meta(commits, weight, version)
+    return bool(meta.check == check and version > VERSION)
 
 
 @cache
@@ -122,7 +136,7 @@ def _expected() -> list[Row]:
 
 def load_meta(db: sqlite3.Connection) -> Meta:
     """Return the row about the whole file."""
-    row = db.execute("select version, commits, weight, crc from meta").fetchone()
+    row = db.execute(_META).fetchone()
     if row is not None:
         version, commits, weight, check = row
         meta = Meta(commits, weight)
