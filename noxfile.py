@@ -100,7 +100,9 @@ def examples(session: nox.Session) -> None:
         session.run(*python, str(path))
     session.run(*python, "-m", "examples.ipseity", "--trace")
     data = ("--data", session.create_tmp())
-    session.run(*python, "-m", "examples.kvstore", *data, "demo")
+    for kind in ("json", "sqlite"):
+        command = ("examples.kvstore", *data, "--journal", kind, "demo")
+        session.run(*python, "-m", *command)
 
 
 @nox.session

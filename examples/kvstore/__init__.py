@@ -9,6 +9,7 @@ files.py      the file: its form, its checksum, its lock; how it is replaced
 messages.py   what the actors tell each other
 writer.py     the only one that has the file
 store.py      the store, which has a writer, and the router, which has the store
+journal.py    the store once more, on a journal instead of a file
 api.py        what a program calls
 __main__.py   the command: python -m examples.kvstore
 """

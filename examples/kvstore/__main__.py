@@ -3,8 +3,9 @@
 import argparse
 import logging
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import trio
 
@@ -12,6 +13,8 @@ from trio_actors import ActorError
 
 from . import api
 from .files import NotStored, Uncertain, Unusable
+
+E = TypeVar("E", bound=Exception)
 
 DESCRIPTION = """\
 A key-value store whose content survives.
@@ -37,6 +40,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         required=True,
         metavar="DIR",
         help="where it is kept; made if it is not there",
+    )
+    parser.add_argument(
+        "--journal",
+        choices=["json", "sqlite"],
+        default="json",
+        help="how it is kept: one JSON file, replaced at each change, or a journal of"
+        " all changes; each has its own data (%(default)s)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, *names in (("set", "key", "value"), ("get", "key"), ("delete", "key")):
@@ -64,7 +74,7 @@ async def demo() -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Do what the command says; return the exit code."""
-    async with api.open_kvstore(options.data):
+    async with api.open_kvstore(options.data, options.journal):
         match options.command:
             case "set":
                 await api.set(options.key, options.value)
@@ -82,24 +92,31 @@ async def run(options: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    # What fails is told below, in a line.
-    logging.getLogger("trio_actors").setLevel(logging.CRITICAL)
+    # What fails is told below, in a line; a warning of the journal's is shown.
+    logging.getLogger("trio_actors").addFilter(is_no_failure)
+    logging.getLogger("trio_actors.dead_letters").setLevel(logging.CRITICAL)
+    # Bytes that are no text come out as they went in.
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="surrogateescape")
     code = 0
     try:
         code = trio.run(run, options)
     except* KeyboardInterrupt:
         code = 130
-    except* (Unusable, NotStored, Uncertain, ActorError) as group:
+    except* (Unusable, NotStored, Uncertain, ActorError, OSError, ImportError) as group:
         print(first_of(group), file=sys.stderr)
         code = 2
     return code
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def is_no_failure(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
+
+
+def first_of(group: ExceptionGroup[E]) -> E:
     """Return the first failure in a group, or in a group in it."""
     first = group.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return first_of(cast("BaseExceptionGroup[BaseException]", first))
+    if isinstance(first, ExceptionGroup):
+        return first_of(cast("ExceptionGroup[E]", first))
     return first
 
 

@@ -3,28 +3,57 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal, TypeAlias
+
+import trio
 
 from trio_actors import ActorSystem, current_system, open_actor_system
 
+from .files import lock
 from .messages import ROUTER, Delete, Get, Reset, Set, Since
 from .store import GIVE_UP, Router, Store
-from .writer import JsonFile
+from .writer import LOCK, JsonFile
+
+Kind: TypeAlias = Literal["json", "sqlite"]
+"""How the store is kept: one JSON file, or a journal of what has changed."""
 
 
 @asynccontextmanager
-async def open_kvstore(directory: Path) -> AsyncGenerator[ActorSystem, None]:
+async def open_kvstore(
+    directory: Path, kind: Kind = "json"
+) -> AsyncGenerator[ActorSystem, None]:
     """Open a system with a store in it; at the end of the block it is closed.
 
     Args:
-        directory: Where it is kept; made if it is not there.
+        directory: Where it is kept; made if it is not there. Each kind has a file of
+            its own in there.
+        kind: How it is kept.
 
     Raises:
-        Unusable: In a group: it cannot be opened, or another process has it.
+        Unusable: It cannot be opened, or somebody else has it. In a group, if it is
+            seen only when the store starts.
+        ImportError: What a journal needs is not installed.
+        Damaged: The journal cannot be read; it was set aside.
+        OSError: The journal cannot be opened.
     """
-    async with open_actor_system("kvstore", supervision=GIVE_UP) as system:
+    if kind == "json":
         file = JsonFile(directory)
-        await system.spawn(Router, lambda: Store(file), name="router")
-        yield system
+        async with open_actor_system("kvstore", supervision=GIVE_UP) as system:
+            await system.spawn(Router, lambda: Store(file), name="router")
+            yield system
+        return
+    # Only who wants a journal needs what it is made of.
+    from trio_actors.persistence import SQLiteJournal  # noqa: PLC0415
+
+    from .journal import GIVE_UP as RULES, JournalStore  # noqa: PLC0415
+
+    journal = SQLiteJournal(directory / "store.db")
+    with await trio.to_thread.run_sync(lock, directory / LOCK):
+        async with open_actor_system(
+            "kvstore", supervision=RULES, journal=journal
+        ) as system:
+            await system.spawn(Router, JournalStore, name="router", supervision=RULES)
+            yield system
 
 
 async def set(key: str, value: str) -> None:

@@ -20,6 +20,9 @@ from trio_actors import Inbox
 from .files import NotStored, lock, read, write
 from .messages import Delete, Load, Loaded, Set, WriterMessage, changed
 
+LOCK = "store.lock"
+"""The file that is locked; its own, for the other one is replaced."""
+
 
 class Disk(Protocol):
     """Where a writer keeps the map: a file, or something else in a test."""
@@ -47,7 +50,7 @@ class JsonFile:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "store.json"
-        self.lock = directory / "store.lock"
+        self.lock = directory / LOCK
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Mapping[str, str], None]:
