@@ -6,6 +6,7 @@ protocol.py   pure: from bytes to lines, from lines to commands, the rules of na
 messages.py   what the actors tell each other
 settings.py   every number, in one place
 rooms.py      a room, and the actor that starts and supervises the rooms
+history.py    a room whose lines survive the process
 sessions.py   one client: what it types, what it is shown
 tree.py       shows the live supervision tree to the web pages
 doors.py      what both doors do: give each client a session

@@ -3,8 +3,11 @@
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 import trio
+
+from trio_actors import ActorError
 
 from .limits import affordable, how_to_afford
 from .settings import Settings
@@ -41,6 +44,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--max-clients", type=int, metavar="N", help="(as many as fit, up to 20000)"
     )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="keep there what is said, so that the rooms have it after a restart",
+    )
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     return parser.parse_args()
 
@@ -61,7 +70,7 @@ def main() -> int:
     # A line that was said while a client left is nothing to worry about.
     logging.getLogger("trio_actors.dead_letters").setLevel(logging.ERROR)
     try:
-        from .server import run_chat  # noqa: PLC0415 (so that one learns what is missing)
+        from .server import Sockets, bind, run_chat  # noqa: PLC0415 (so that one learns what is missing)
     except ModuleNotFoundError as error:
         print(
             f"The chat server needs {error.name}: pip install 'trio-actors[web]'",
@@ -77,11 +86,18 @@ def main() -> int:
         print(how_to_afford(options.max_clients), file=sys.stderr)
         return 2
     try:
-        trio.run(run_chat, settings, options.host, options.tcp_port, options.web_port)
-    except KeyboardInterrupt:
-        return 130
+        sockets = Sockets(
+            bind(options.host, options.tcp_port), bind(options.host, options.web_port)
+        )
     except OSError as error:
         print(f"The chat server cannot listen there: {error}", file=sys.stderr)
+        return 2
+    try:
+        trio.run(run_chat, settings, sockets, options.data)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ImportError, ActorError) as error:
+        print(f"The chat server does not start: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -116,8 +116,8 @@ class OpenRoom(Request[ActorRef[RoomMessage]]):
     name: str
 
 
-class TooManyRooms(Exception):
-    """The answer to OpenRoom when there is no place for another one."""
+class NoRoom(Exception):
+    """The answer to OpenRoom when there is no place for another one, or none starts."""
 
 
 @attrs.frozen

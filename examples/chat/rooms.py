@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Self
 
-from trio_actors import Actor, ActorRef, Supervision, handler
+from trio_actors import Actor, ActorRef, StartFailed, Supervision, handler
 
 from .messages import (
     ROOMS,
@@ -14,13 +14,13 @@ from .messages import (
     Leave,
     Line,
     ListRooms,
+    NoRoom,
     OpenRoom,
     Renamed,
     RoomClosed,
     RoomMessage,
     RoomsMessage,
     Said,
-    TooManyRooms,
     Who,
     deliver,
 )
@@ -116,25 +116,29 @@ class Rooms(Actor[RoomsMessage]):
     one that crashes again and again from wasting time.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, room: type[Room]) -> None:
         self.settings = settings
+        self.room = room
         self.rooms: dict[str, ActorRef[RoomMessage]] = {}
         self.sizes: dict[str, int] = {}
 
     async def started(self) -> None:
         self.context.register(ROOMS)
 
-    @handler(raises=(TooManyRooms,))
+    @handler(raises=(NoRoom,))
     async def open_room(self, message: OpenRoom) -> ActorRef[RoomMessage]:
         name = fold(message.name)
         room = self.rooms.get(name)
         if room is not None:
             return room
         if len(self.rooms) >= self.settings.max_rooms:
-            raise TooManyRooms(f"there are {len(self.rooms)} rooms; join one of them")
-        room = await self.context.spawn(
-            Room, name, self.context.ref, self.settings, name=name
-        )
+            raise NoRoom(f"there are {len(self.rooms)} rooms; join one of them")
+        try:
+            room = await self.context.spawn(
+                self.room, name, self.context.ref, self.settings, name=name
+            )
+        except StartFailed as error:  # its history cannot be read
+            raise NoRoom(f"{name} does not open: {error.__cause__}") from error
         self.context.watch(room, RoomClosed(name))
         self.rooms[name] = room
         return room

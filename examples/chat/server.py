@@ -13,6 +13,8 @@ connection, then the doors close, then the rooms.
 
 import socket
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -20,11 +22,14 @@ import trio
 from trio_actors import ActorRef, ActorSystem, SupervisorRef, open_actor_system
 
 from .doors import Open
-from .rooms import Rooms, rooms_supervision
+from .rooms import Room, Rooms, rooms_supervision
 from .settings import Settings
 from .tcp import tcp_door
 from .tree import TreeWatcher
 from .web import web_door
+
+if TYPE_CHECKING:
+    from trio_actors.persistence import SQLiteJournal
 
 SHUTDOWN = 70.0
 """Seconds in which all is over after Ctrl-C, whatever clients do."""
@@ -78,12 +83,15 @@ def url(scheme: str, sock: socket.socket) -> str:
 
 
 async def start_chat(
-    system: ActorSystem, settings: Settings, sockets: Sockets | None = None
+    system: ActorSystem,
+    settings: Settings,
+    sockets: Sockets | None = None,
+    *,
+    room: type[Room] = Room,
 ) -> SupervisorRef:
     """Start the chat; return the supervisor of the sessions."""
-    await system.spawn(
-        Rooms, settings, name="rooms", supervision=rooms_supervision(settings)
-    )
+    rules = rooms_supervision(settings)
+    await system.spawn(Rooms, settings, room, name="rooms", supervision=rules)
     await system.spawn(TreeWatcher, settings, name="tree")
     doors: list[ActorRef[Open]] = []
     if sockets is not None:
@@ -111,12 +119,30 @@ def listen(sock: socket.socket) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
-async def run_chat(settings: Settings, host: str, tcp_port: int, web_port: int) -> None:
-    """Run the server until it is told to stop."""
-    sockets = Sockets(bind(host, tcp_port), bind(host, web_port))
-    addresses = (url("tcp", sockets.tcp), url("http", sockets.web))
-    async with open_actor_system("chat", signals=True, shutdown=SHUTDOWN) as system:
-        await start_chat(system, settings, sockets)
-        print(*addresses, sep="\n")
+async def run_chat(settings: Settings, sockets: Sockets, data: Path | None) -> None:
+    """Run the server until it is told to stop.
+
+    Args:
+        settings: What may differ.
+        sockets: Where clients come in.
+        data: The directory in which the rooms keep what is said; None if they do not.
+    """
+    room, journal = (Room, None) if data is None else kept_in(data)
+    async with open_actor_system(
+        "chat", signals=True, shutdown=SHUTDOWN, journal=journal
+    ) as system:
+        await start_chat(system, settings, sockets, room=room)
+        print(url("tcp", sockets.tcp), url("http", sockets.web), sep="\n")
         sys.stdout.flush()
         await trio.sleep_forever()
+
+
+def kept_in(data: Path) -> "tuple[type[Room], SQLiteJournal]":
+    """Return the rooms whose lines survive, and where these are kept."""
+    # Only a server that is to remember needs what it takes.
+    from trio_actors.persistence import SQLiteJournal  # noqa: PLC0415
+
+    from .history import KeptRoom  # noqa: PLC0415
+
+    data.mkdir(exist_ok=True)
+    return KeptRoom, SQLiteJournal(data / "rooms.db")

@@ -28,13 +28,13 @@ from .messages import (
     Leave,
     Line,
     ListRooms,
+    NoRoom,
     OpenRoom,
     Renamed,
     RoomGone,
     RoomMessage,
     Said,
     SessionMessage,
-    TooManyRooms,
     Tree,
     Who,
     deliver,
@@ -298,7 +298,7 @@ class Session(Actor[SessionMessage]):
             await self.leave(self.place)
         try:
             lines = await self.join(name)
-        except TooManyRooms as error:
+        except NoRoom as error:
             raise BadInput(str(error)) from None
         await self.send(*lines)
 

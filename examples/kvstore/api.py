@@ -33,7 +33,7 @@ async def open_kvstore(
         Unusable: It cannot be opened, or somebody else has it. In a group, if it is
             seen only when the store starts.
         ImportError: What a journal needs is not installed.
-        Damaged: The journal cannot be read; it was set aside.
+        Damaged: The journal is none; it was set aside.
         OSError: The journal cannot be opened.
     """
     if kind == "json":
@@ -45,14 +45,14 @@ async def open_kvstore(
     # Only who wants a journal needs what it is made of.
     from trio_actors.persistence import SQLiteJournal  # noqa: PLC0415
 
-    from .journal import GIVE_UP as RULES, JournalStore  # noqa: PLC0415
+    from .journal import JournalStore  # noqa: PLC0415
 
     journal = SQLiteJournal(directory / "store.db")
     with await trio.to_thread.run_sync(lock, directory / LOCK):
         async with open_actor_system(
-            "kvstore", supervision=RULES, journal=journal
+            "kvstore", supervision=GIVE_UP, journal=journal
         ) as system:
-            await system.spawn(Router, JournalStore, name="router", supervision=RULES)
+            await system.spawn(Router, JournalStore, name="router")
             yield system
 
 

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from trio_actors import Mailbox, Supervision, handler, tagged
-from trio_actors.persistence import Damaged, EventSourced, applies
+from trio_actors import Mailbox, handler, tagged
+from trio_actors.persistence import EventSourced, applies
 
 from .files import NotStored
 from .messages import Command, Delete, Get, Set, Since, changed
@@ -37,9 +37,6 @@ class WasDeleted:
 class Map:
     data: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
-
-GIVE_UP = Supervision(directives={Damaged: "escalate"})
-"""A new start does not mend what is damaged."""
 
 Changed: TypeAlias = WasSet | WasDeleted
 

@@ -9,14 +9,22 @@ Rules of this file:
 * A reset ends the store, and so its writer, and awaits both before the next ones start.
   What waits in the mailboxes waits on. Who was being served is told that it failed.
 * Whatever fails the writer starts the store over, too: both agree on what is stored.
-* A store that cannot be opened is no bug of an actor that a new start would mend: its
-  error goes up to whoever opened the system.
+* A store that cannot be opened, or has ended for good, is nothing that a new start
+  would mend: the error goes up to whoever opened the system.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from trio_actors import Actor, Heartbeat, Mailbox, Reply, Supervision, handler
+from trio_actors import (
+    Actor,
+    Heartbeat,
+    Mailbox,
+    Reply,
+    Supervision,
+    Terminated,
+    handler,
+)
 
 from .files import NotStored, Unusable
 from .messages import (
@@ -80,7 +88,7 @@ class Store(Actor[Command]):
         return self.writer_since
 
 
-class Router(Actor[Command | Reset]):
+class Router(Actor[Command | Reset | Terminated]):
     """Has the store, and hands on all that is for it.
 
     Args:
@@ -99,6 +107,7 @@ class Router(Actor[Command | Reset]):
         self.store = self.context.spawn_nowait(
             self.make_store, name="store", heartbeat=HEARTBEAT
         )
+        self.context.watch(self.store)
         self.context.register(ROUTER)
 
     @handler
@@ -109,3 +118,9 @@ class Router(Actor[Command | Reset]):
     @handler
     def reset(self, message: Reset) -> None:
         self.store.restart("a reset by hand")
+
+    @handler
+    def ended(self, message: Terminated) -> None:
+        if message.ref == self.store:  # not one of an earlier router
+            why = message.reason
+            raise Unusable(f"the store has ended: {why.error or why}") from why.error

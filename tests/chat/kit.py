@@ -11,10 +11,12 @@ from trio.testing import memory_stream_pair
 
 from examples.chat.doors import attend
 from examples.chat.protocol import MAX_LINE
+from examples.chat.rooms import Room
 from examples.chat.server import Sockets, bind, start_chat
 from examples.chat.settings import Settings
 from examples.chat.tcp import StreamConnection
 from trio_actors import ActorSystem, Backoff, SupervisorRef, open_actor_system
+from trio_actors.persistence import Journal
 
 # A test client types faster than a person.
 SETTINGS = Settings(rate=1000, burst=1000, pause=Backoff(0.5, 0.5, jitter=0))
@@ -98,11 +100,16 @@ class Chat:
 
 
 @asynccontextmanager
-async def open_chat(settings: Settings = SETTINGS) -> AsyncGenerator[Chat, None]:
+async def open_chat(
+    settings: Settings = SETTINGS,
+    *,
+    room: type[Room] = Room,
+    journal: Journal | None = None,
+) -> AsyncGenerator[Chat, None]:
     """Run a chat in memory; at the end all is over, and every message accounted for."""
     with trio.fail_after(3600):  # of virtual time: a test that hangs ends at once
-        async with open_actor_system("chat") as system:
-            sessions = await start_chat(system, settings)
+        async with open_actor_system("chat", journal=journal) as system:
+            sessions = await start_chat(system, settings, room=room)
             async with trio.open_nursery() as nursery:
                 yield Chat(system, sessions, settings, nursery)
                 sessions.stop()

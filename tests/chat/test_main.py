@@ -148,6 +148,85 @@ def test_without_the_web_packages_it_says_what_to_install(tmp_path: Path) -> Non
     )
 
 
+# --- What is said is kept ---------------------------------------------------
+
+
+def talk(server: Running, nick: str, *lines: str) -> list[str]:
+    """Come in, say something, and return what was shown until the last of it."""
+    with connect(server) as sock, sock.makefile("rw") as client:
+        client.write("".join(f"{line}\n" for line in (f"/nick {nick}", "/join lobby")))
+        client.flush()
+        shown: list[str] = []
+        while f"* {nick} is here\n" not in shown:
+            shown.append(client.readline())
+        client.write("".join(f"{line}\n" for line in lines))
+        client.flush()
+        for line in lines:
+            while shown[-1] != f"<{nick}> {line}\n":
+                shown.append(client.readline())
+        return shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_with_data_a_room_shows_after_a_restart_what_was_said_before(
+    number: int, tmp_path: Path
+) -> None:
+    """Whoever was shown a line can rely on it, also when the server is killed."""
+    data = ("--data", str(tmp_path / "new"))
+    with running(*data) as server:
+        talk(server, "ada", "hello", "is anybody here?")
+        _, errors = server.end(number)
+    assert errors == "" or number == signal.SIGINT
+    with running(*data) as server:
+        shown = talk(server, "bob", "now there is")
+        server.end(number)
+    assert shown[2:5] == [
+        "<ada> hello\n",
+        "<ada> is anybody here?\n",
+        "* bob is here\n",
+    ]
+
+
+def test_without_data_a_room_forgets() -> None:
+    for _ in range(2):
+        with running() as server:
+            assert talk(server, "ada", "hello")[2:] == [
+                "* ada is here\n",
+                "<ada> hello\n",
+            ]
+            server.end(signal.SIGINT)
+
+
+def test_a_directory_that_cannot_be_used_is_an_error_in_one_line(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("")
+    for where in (tmp_path / "file", tmp_path / "no" / "such"):
+        answer = run("--tcp-port", "0", "--web-port", "0", "--data", str(where))
+        assert answer.returncode == 2
+        assert answer.stderr.startswith("The chat server does not start: ")
+        assert answer.stderr.count("\n") == 1
+
+
+def test_a_damaged_journal_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "rooms.db").write_bytes(b"no journal" * 100)
+    answer = run("--tcp-port", "0", "--web-port", "0", "--data", str(tmp_path))
+    assert answer.returncode == 2
+    assert "does not start" in answer.stderr
+    assert f"set aside as {tmp_path / 'rooms.db.damaged-1'}" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_without_what_a_journal_needs_it_says_what_to_install(tmp_path: Path) -> None:
+    blocker = "raise ModuleNotFoundError(name='msgspec')"
+    (tmp_path / "msgspec.py").write_text(blocker)
+    options = ("--tcp-port", "0", "--web-port", "0", "--data", str(tmp_path))
+    answer = run(*options, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 2
+    assert "pip install 'trio_actors[persistence]'" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_more_clients_than_the_system_allows_is_an_error_that_helps() -> None:
     answer = run("--max-clients", "100000000")
     assert answer.returncode == 2

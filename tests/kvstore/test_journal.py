@@ -144,8 +144,10 @@ async def test_i_a_damaged_journal_is_set_aside_and_never_overwritten(
     with pytest.raises(ExceptionGroup) as caught:
         async with api.open_kvstore(tmp_path, "sqlite"):
             await api.get("hello")
-    first, _ = caught.value.exceptions
-    assert isinstance(first, Damaged)
+    first, *_ = caught.value.exceptions
+    assert isinstance(first, Unusable)
+    assert isinstance(first.__cause__, Damaged)
+    assert "set aside as" in str(first)
     aside = tmp_path / "store.db.damaged-1"
     assert b"wurld" in aside.read_bytes()
     async with api.open_kvstore(tmp_path, "sqlite"):

@@ -172,6 +172,24 @@ async def test_a_store_that_cannot_be_opened_ends_the_system_with_its_error() ->
     assert disk.opened_at == []
 
 
+async def test_a_store_that_has_ended_for_good_ends_the_system() -> None:
+    """Nobody would answer any more; an earlier router's store is none of ours."""
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_actor_system("kv", supervision=GIVE_UP) as system:
+            router = await system.spawn(
+                Router, lambda: Store(MemoryDisk()), name="router"
+            )
+            router.restart()
+            assert await api.get("hello") is None
+            store = system.find("/router/store")
+            assert store is not None
+            store.stop()
+            await trio.sleep_forever()
+    (first,) = caught.value.exceptions
+    assert isinstance(first, Unusable)
+    assert str(first).startswith("the store has ended: ")
+
+
 # --- S3-6: the heartbeat ------------------------------------------------------
 
 
