@@ -232,8 +232,10 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
 
     def add(self: Any, deadline: float, scope: trio.CancelScope) -> None:
         observer = _observer()
-        place = ("", next(serial)) if observer is None else observer.deadline_set(scope)
-        heapq.heappush(self._heap, (deadline, place, scope))
+        place = ("", 0) if observer is None else observer.deadline_set(scope)
+        # One that was taken back may stay for a while, and the next run calls its own
+        # the same. Two scopes cannot be compared: each has a number, too.
+        heapq.heappush(self._heap, (deadline, (*place, next(serial)), scope))
         self._active += 1
 
     def remove(self: Any, deadline: float, scope: trio.CancelScope) -> None:
