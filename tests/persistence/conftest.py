@@ -1,14 +1,10 @@
 """A PostgreSQL server for all tests, and a schema for each."""
 
 from collections.abc import Iterator
-from itertools import count
 
-import psycopg
 import pytest
 
-from .server import NEEDS_SERVER, Server, find_binaries, open_server
-
-numbers = count(1)
+from .server import NEEDS_SERVER, Server, find_binaries, fresh_schema, open_server
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +20,4 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def conninfo(server: Server) -> str:
     """Where a schema is in which there is nothing yet."""
-    name = f"test_{next(numbers)}"
-    with psycopg.connect(server.conninfo, autocommit=True) as connection:
-        connection.execute(f"create schema {name}".encode())
-    return f"{server.conninfo} options='-c search_path={name}'"
+    return fresh_schema(server)

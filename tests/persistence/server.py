@@ -15,10 +15,13 @@ import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
 from typing import Any
+
+import psycopg
 
 NEEDS_SERVER = "needs a PostgreSQL server"
 """Why a test is skipped where there is none; .ci/run looks for it."""
@@ -66,15 +69,14 @@ def ordinary_user() -> dict[str, Any]:
 
 
 def processes() -> dict[int, int]:
-    """Return the processes that run, each with the one that has started it."""
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,stat="],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return {int(pid): int(parent) for pid, parent, state in rows if state[0] != "Z"}
+    """Return the processes that run, each with the one that has started it (Linux)."""
+    found: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent, *_ = path.read_text().rpartition(")")[2].split()
+            if state != "Z":
+                found[int(path.parent.name)] = int(parent)
+    return found
 
 
 class Server:
@@ -175,6 +177,17 @@ class Server:
             self.stop()
         finally:
             shutil.rmtree(self._folder)
+
+
+numbers = count(1)
+
+
+def fresh_schema(server: Server) -> str:
+    """Return where a schema is in which there is nothing yet."""
+    name = f"test_{next(numbers)}"
+    with psycopg.connect(server.conninfo, autocommit=True) as connection:
+        connection.execute(f"create schema {name}".encode())
+    return f"{server.conninfo} options='-c search_path={name}'"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Random work on two journals of one file, and on one in memory: the same each time."""
+"""Random work on two journals of one place and one in memory: the same each time."""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,7 +9,14 @@ from typing import Any, TypeAlias, get_args
 import trio
 from hypothesis import given, settings, strategies as st
 
-from trio_actors.persistence import Journal, MemoryJournal, Note, SQLiteJournal
+from tests.persistence.server import Server, fresh_schema
+from trio_actors.persistence import (
+    Journal,
+    MemoryJournal,
+    Note,
+    PostgresJournal,
+    SQLiteJournal,
+)
 from trio_actors.persistence._journal import NoteKind
 
 Step: TypeAlias = Sequence[Any]
@@ -83,9 +90,8 @@ async def hold(journal: Journal, *, task_status: trio.TaskStatus[Any]) -> None:
     closed.set()
 
 
-async def run(path: Path, tape: Sequence[tuple[int, Step]]) -> None:
+async def run(files: Sequence[Journal], tape: Sequence[tuple[int, Step]]) -> None:
     known, model = Known(), MemoryJournal()
-    files = [SQLiteJournal(path), SQLiteJournal(path)]
     async with model.__open_journal__(), trio.open_nursery() as nursery:
         held = [await nursery.start(hold, file) for file in files]
         for number, step in tape:
@@ -106,11 +112,24 @@ async def run(path: Path, tape: Sequence[tuple[int, Step]]) -> None:
             closing.set()
 
 
+tapes = st.lists(st.tuples(st.sampled_from([0, 1]), steps), max_size=30)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([0, 1]), steps), max_size=30))
+@given(tapes)
 def test_a_file_does_what_the_one_in_memory_does(
     tape: Sequence[tuple[int, Step]],
 ) -> None:
     """Two have the file open: what one remembers, the other may have changed."""
     with tempfile.TemporaryDirectory() as folder:
-        trio.run(run, Path(folder) / "journal.db", tape)
+        path = Path(folder) / "journal.db"
+        trio.run(run, [SQLiteJournal(path), SQLiteJournal(path)], tape)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tapes)
+def test_a_database_does_what_the_one_in_memory_does(
+    server: Server, tape: Sequence[tuple[int, Step]]
+) -> None:
+    conninfo = fresh_schema(server)
+    trio.run(run, [PostgresJournal(conninfo), PostgresJournal(conninfo)], tape)
