@@ -1,9 +1,16 @@
 """Each trap that is known to make a search miss something, or blame the innocent."""
 
 import pytest
+import trio
 
 from tests.testing.searched import (
+    Program,
+    Register,
+    Small,
+    Till,
+    Write,
     crashed_reader,
+    end_of,
     failure_of,
     forgotten,
     full,
@@ -17,7 +24,8 @@ from tests.testing.searched import (
     two_tasks,
     two_writes,
 )
-from trio_actors.testing import Faults, _pilot, check
+from trio_actors import Actor, ActorRef, Mailbox, Terminated, handler
+from trio_actors.testing import Faults, World, _pilot, check
 
 
 def test_a_planned_crash_beside_readers_has_both_outcomes() -> None:
@@ -101,3 +109,144 @@ def test_a_crash_that_is_drawn_is_found_and_can_be_replayed() -> None:
         forgotten, faults=Faults(crash=1), exhaustive=True, replay=planned.token
     )
     assert once.failure is not None
+
+
+# --- Doubts, and rare ways of a message ---------------------------------------------
+
+
+async def least_loaded(world: World) -> None:
+    paid: list[int] = []
+    pool = await world.spawn_pool(Till, paid, size=2, routing="least_loaded")
+    world.client(pool.ask, Write(1))
+    world.client(pool.ask, Write(2))
+    await world.settled()
+
+
+async def many_at_once(world: World) -> None:
+    register = await world.spawn(Register, mailbox=Mailbox(64))
+
+    async def tell() -> None:
+        for value in range(70):
+            await register.tell(Write(value))
+
+    world.client(tell)
+    await world.settled()
+
+
+async def listened(world: World) -> None:
+    with world.events() as events:
+        await world.spawn(Register)
+        async for _ in events:
+            break
+
+
+@pytest.mark.parametrize(
+    ("program", "doubt"),
+    [
+        (least_loaded, "an actor was chosen by its load"),
+        (many_at_once, "the mailbox of /register-1 was full"),
+        (listened, "a stream was read"),
+    ],
+)
+def test_what_a_search_does_not_see_through_makes_a_doubt(
+    program: Program, doubt: str
+) -> None:
+    found = check(program, schedules=20)
+    assert not found.verified
+    assert doubt in str(found)
+
+
+async def too_late_for_room(world: World) -> None:
+    register = await world.spawn(Register, mailbox=Mailbox(1))
+
+    async def tell() -> None:
+        with trio.move_on_after(1):
+            await register.tell_all([Write(1), Write(2), Write(3)])
+
+    world.client(tell)
+    world.client(tell)
+    await world.settled()
+
+
+def test_who_waits_for_room_may_give_up() -> None:
+    assert check(too_late_for_room, exhaustive=True).verified
+
+
+async def made_by_a_function(world: World, notes: set[object]) -> None:
+    """Its class says how many messages may wait: known when it was made."""
+    register = await world.spawn(lambda: Small(), name="register")
+    ends: dict[str, object] = {}
+
+    async def write(who: str, value: int) -> None:
+        ends[who] = await end_of(register.ask(Write(value)))
+
+    world.client(write, "one", 1)
+    world.client(write, "two", 2)
+    await world.settled()
+    notes.add((ends["one"], ends["two"]))
+
+
+def test_who_gets_no_room_depends_on_a_class_that_is_known_late() -> None:
+    program, notes = seen(made_by_a_function)
+    assert check(program, exhaustive=True).verified
+    assert notes == {(1, 2), (1, "MailboxFull"), ("MailboxFull", 2)}
+
+
+class Watcher(Actor[Write | Terminated]):
+    mailbox = Mailbox(1, overflow="drop_oldest")
+
+    def __init__(self, other: ActorRef[Write], seen: list[object]) -> None:
+        self.context.watch(other)
+        self.seen = seen
+
+    @handler
+    def write(self, message: Write) -> int:
+        self.seen.append(message.value)
+        return 0
+
+    @handler
+    def ended(self, message: Terminated) -> None:
+        self.seen.append("ended")
+
+
+async def dropped(world: World, notes: set[object]) -> None:
+    """What is dropped stands behind a signal, which never is."""
+    paid: list[int] = []
+    seen_there: list[object] = []
+    other = await world.spawn(Till, paid)
+    watcher = await world.spawn(Watcher, other, seen_there)
+
+    async def tell() -> None:
+        other.stop()
+        await other.wait_stopped()
+        watcher.tell_nowait(Write(1))
+        watcher.tell_nowait(Write(2))
+
+    world.client(tell)
+    await world.settled()
+    notes.add(tuple(seen_there))
+    world.dead()
+
+
+def test_what_stands_behind_a_signal_can_be_dropped() -> None:
+    program, notes = seen(dropped)
+    assert check(program, order="enqueue", exhaustive=True).verified
+    assert ("ended", 2) in notes
+
+
+async def stopped_by_itself(world: World) -> None:
+    world.stop()
+    await trio.sleep_forever()
+
+
+def test_a_test_that_stops_its_own_world_has_shown_nothing() -> None:
+    assert "stopped its own world" in str(failure_of(stopped_by_itself).error)
+
+
+async def over_at_once(world: World) -> None:
+    world.client(trio.sleep, 1)
+    raise LookupError
+
+
+def test_a_client_need_not_have_begun_when_a_test_fails() -> None:
+    assert isinstance(failure_of(over_at_once).error, LookupError)

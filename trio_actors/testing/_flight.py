@@ -28,7 +28,7 @@ from ._faults import Plan
 from ._footprints import CLOCK, Rules
 from ._held import Held
 from ._pilot import Pilot
-from ._run import enter, run_on_world_clock, world_clock
+from ._run import STOPPED, enter, run_on_world_clock, world_clock
 from ._world import World
 
 T = TypeVar("T")
@@ -73,8 +73,8 @@ class ControlledWorld(World):
         run = self._pilot.run
         if isinstance(error, Blocked):
             run.blocked = True
-        elif run.error is None:
-            run.error = error
+        else:
+            run.error = run.error or error
         self._pilot.end(math.inf)
         self._body.cancel()
 
@@ -171,6 +171,7 @@ class Lab:
         self.rules = rules
         self.caveats: dict[str, None] = {}
         self.pilot: Pilot | None = None  # of the run that goes on
+        self._has_returned = False
 
     async def once(self, search: Search, plan: Plan = ()) -> Run:
         """Run the program as *search* chooses, with the crashes of *plan*."""
@@ -179,6 +180,7 @@ class Lab:
         clock.in_haste = not (self.rules.checkpoints or self.rules.allow_io)
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         run = pilot.run
+        self._has_returned = False
         try:
             async with enter(ControlledWorld(pilot, RULES_OF_ALL)) as world:
                 await self._fly(world, run)
@@ -193,11 +195,14 @@ class Lab:
             clock.in_haste = False
             self.pilot = None
         self.caveats.update(pilot.caveats)
+        if not (self._has_returned or run.blocked or run.error):
+            run.error = AssertionError(STOPPED)
         return run
 
     async def _fly(self, world: ControlledWorld, run: Run) -> None:
         try:
             run.outcome = await self.program(world)
+            self._has_returned = True
             await world._run_out()
         except Exception as error:
             run.error = error

@@ -49,7 +49,7 @@ class Pilot(Footprints):
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
         self.over: bool = False  # the program has ended
-        self.failed: Callable[[Exception], None] = _raise  # the world sets it
+        self.failed: Callable[[Exception], None]  # the world sets it
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._commands = False  # whether there were any
@@ -385,7 +385,3 @@ def _can_go_wrong(fault: str, held: Held) -> bool:
     if fault == "duplicate":
         return held.kind == "message" and outside
     return held.kind in ("message", "reply") and outside
-
-
-def _raise(error: Exception) -> None:
-    raise error

@@ -19,6 +19,9 @@ T = TypeVar("T")
 W = TypeVar("W", bound=World)
 Ts = TypeVarTuple("Ts")
 
+STOPPED = "the program stopped its own world before its function had returned"
+"""Of a program that has not come to its end, and so has shown nothing."""
+
 
 def world_clock() -> WorldClock:
     """Return the clock of this run, which must be that of a world."""
@@ -100,8 +103,6 @@ def run(fn: Callable[[World, *Ts], Awaitable[T]], *args: *Ts, seed: int = 0) -> 
     async def main() -> T:
         async with open_world(seed=seed) as world:
             return await fn(world, *args)
-        raise AssertionError(
-            "the program stopped its own world before its function had returned"
-        )
+        raise AssertionError(STOPPED)
 
     return run_on_world_clock(main)
