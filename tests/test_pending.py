@@ -26,6 +26,7 @@ from trio_actors import (
     Reply,
     handler,
 )
+from trio_actors._pending import BUNKS
 from trio_actors.testing import Probe, World
 
 KINDS: list[Any] = [Counter, Worker, tally]
@@ -251,3 +252,38 @@ def test_an_ask_after_the_end_of_the_run_is_an_answer_too() -> None:
 
     pending = run_main(main).ask_nowait(Get())
     assert pending.done()
+
+
+async def test_askers_sleep_where_others_slept_and_get_their_own_answers(
+    world: World,
+) -> None:
+    """In turns answered and cancelled; what one leaves behind wakes nobody else."""
+    ref = await world.spawn(Worker)
+    bunks = ref._cell.runtime.bunks
+    got: list[int] = []
+
+    async def ask(amount: int, scope: trio.CancelScope) -> None:
+        with scope:
+            got.append(await ref.ask(Add(amount)))
+
+    for amount in (1, 10, 100):
+        ref.tell_nowait(Sleep(1))  # so that both askers sleep
+        async with trio.open_nursery() as nursery:
+            gone = trio.CancelScope()
+            nursery.start_soon(ask, 1000, gone)
+            nursery.start_soon(ask, amount, trio.CancelScope())
+            await trio.testing.wait_all_tasks_blocked()
+            gone.cancel()
+    assert got == [1, 11, 111]
+    assert len(bunks) == 2
+    assert all(bunk.call is None for bunk in bunks)
+
+
+async def test_no_more_bunks_are_kept_than_are_worth_it(world: World) -> None:
+    """A crowd that has asked once weighs nothing afterwards."""
+    ref = await world.spawn(Counter)
+    bunks = ref._cell.runtime.bunks
+    async with trio.open_nursery() as nursery:
+        for _ in range(BUNKS + 10):
+            nursery.start_soon(ref.ask, Add(1))
+    assert len(bunks) == BUNKS
