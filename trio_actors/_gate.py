@@ -29,11 +29,11 @@ class Held:
         self,
         place: object,
         go: Callable[[], None],
-        drop: Callable[[BaseException], None],
+        drop: Callable[[BaseException | str], None],
     ) -> None:
         self.place: object = place  # where it goes to
         self.go: Callable[[], None] = go
-        self.drop: Callable[[BaseException], None] = drop  # why the turn has failed
+        self.drop: Callable[[BaseException | str], None] = drop  # why it will not go
 
 
 class Gate:
@@ -50,7 +50,7 @@ class Gate:
         self,
         place: object,
         go: Callable[[], None],
-        drop: Callable[[BaseException], None],
+        drop: Callable[[BaseException | str], None],
     ) -> None:
         """Hold something back.
 
@@ -60,6 +60,16 @@ class Gate:
             drop: Says to who waits for it that it will not go, and why.
         """
         self._held.append(Held(place, go, drop))
+
+    def lets_ask(self, place: object) -> bool:
+        """Whether the turn's own question to somebody goes at once.
+
+        It does while there is nothing to wait for, and what was sent to the same one
+        before goes with it, so that the order is kept.
+        """
+        if not self.staged:
+            self.release(place)
+        return not self.staged
 
     def release(self, place: object = None) -> None:
         """Let go what is held; with a *place* only what goes there."""
@@ -75,11 +85,11 @@ class Gate:
         finally:
             self.cell.gate = gate
 
-    def drop(self, failure: BaseException) -> None:
-        """Let go nothing: the turn has failed."""
+    def drop(self, why: BaseException | str) -> None:
+        """Let go nothing: the turn has failed, or was cut short."""
         held, self._held = self._held, []
         for one in held:
-            one.drop(failure)
+            one.drop(why)
 
 
 def gate_here() -> Gate | None:

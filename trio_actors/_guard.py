@@ -16,11 +16,10 @@ from typing import Any, cast
 import attrs
 
 from ._box import Box
-from ._complaints import actor_failed
 from ._errors import show
 from ._gate import gate_here
 from ._messages import Carried, Terminated
-from ._pending import Call, message_of
+from ._pending import Call, lose, message_of
 from ._ref import ActorRef
 
 _PLAIN = (
@@ -107,31 +106,21 @@ class GatedBox(Box):
         return self.holds_back(item) or super().put_slow(item)
 
     def holds_back(self, item: Any) -> bool:
-        """Whether an item waits at the gate of the turn that sends it.
-
-        A question is not held while there is nothing to wait for, and what was told
-        to the same actor before it goes with it, so that the order is kept.
-        """
+        """Whether an item waits at the gate of the turn that sends it."""
         gate = gate_here()
         if gate is None:
             return False
         inner = item.content if type(item) is Carried else item
-        is_question = isinstance(inner, Call) and inner.asker is gate.cell
-        if is_question and not gate.staged:
-            gate.release(self)
+        if isinstance(inner, Call) and inner.asker is gate.cell and gate.lets_ask(self):
             return False
-        gate.hold(self, partial(self._let_through, item), partial(self._lose, inner))
+        lost = partial(lose, gate.cell, inner)
+        gate.hold(self, partial(self._let_through, item), lost)
         return True
 
     def _let_through(self, item: Any) -> None:
         """Put what was held: its sender waits no more, so there must be room."""
         if not self.put(item):
             self.put_over(item)
-
-    def _lose(self, item: Any, failure: BaseException) -> None:
-        """Tell whoever waits for an answer that the request will not come."""
-        if isinstance(item, Call) and item.open:
-            item.fail(actor_failed(cast("Any", self.owner), item.message, failure))
 
 
 class GuardedBox(Box):

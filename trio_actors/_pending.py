@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Generator
+from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -376,13 +377,14 @@ def _let_go(pending: Call[Any], value: object, error: BaseException | None) -> N
     if gate is None:
         pending.answer(value, error)
     else:
-        gate.hold(
-            pending,
-            lambda: pending.answer(value, error),
-            lambda why: pending.fail(
-                actor_failed(pending.target, pending.message, why)
-            ),
-        )
+        lost = partial(lose, gate.cell, pending)
+        gate.hold(pending, partial(pending.answer, value, error), lost)
+
+
+def lose(cell: Cell, item: Any, why: BaseException | str) -> None:
+    """Tell whoever waits for an answer that *cell* has failed on the way to it."""
+    if isinstance(item, Call) and item.open:
+        item.fail(actor_failed(cell, item.message, why))
 
 
 def _lapse(pending: Call[Any]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
@@ -25,10 +26,11 @@ from trio.lowlevel import (
 
 from ._complaints import mailbox_full
 from ._errors import MailboxFull, show
+from ._gate import gate_here
 from ._keys import Crew, key_hash
 from ._mailbox import Door
 from ._messages import Carried, Request
-from ._pending import Call, Pending, message_of
+from ._pending import Call, Pending, lose, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 from ._waits import CURRENT
 
@@ -204,6 +206,28 @@ class RoutedRef(ActorRef[M_contra]):
         """Make the error for a message that even nobody could take."""
         raise NotImplementedError
 
+    def _leave(self, item: Any) -> bool:
+        """Put down a message for which there is nobody; False if there is no room.
+
+        From a turn that is not durable yet it goes later, perhaps to somebody.
+        """
+        gate = gate_here()
+        if gate is None:
+            return self._put_nobody(item)
+        if isinstance(item, Call) and item.asker is gate.cell and gate.lets_ask(self):
+            return self._put_nobody(item)
+        self._cell.runtime.guard(item)  # a wrong message is its sender's error
+        lost = partial(lose, gate.cell, item)
+        gate.hold(self, partial(self._put_late, item), lost)
+        return True
+
+    def _put_late(self, item: Any) -> None:
+        """Give what was held to whoever is there by now; its sender waits no more."""
+        if self._actors():
+            self._put_over(item)
+        elif not self._put_nobody(item):
+            self._cell.refuse(item, "overflow")
+
     def _targets(self, message: Any) -> Sequence[ActorRef[Any]]:
         actors, router = self._actors(), self._router
         if router.takes_turns:
@@ -213,7 +237,7 @@ class RoutedRef(ActorRef[M_contra]):
     def _keep(self, item: Any) -> bool:
         if isinstance(item, Call):
             item.target = self._cell
-        return self._put_nobody(item)
+        return self._leave(item)
 
     async def _put(self, item: Any, message: Any) -> bool:
         """Put an item where there is room; return whether that was waited for."""
@@ -250,7 +274,7 @@ class RoutedRef(ActorRef[M_contra]):
         for target in targets:
             await target.tell(message)
         if not targets:
-            if not self._put_nobody(message):
+            if not self._leave(message):
                 raise self._full(message)
             await cancel_shielded_checkpoint()
 
@@ -273,7 +297,7 @@ class RoutedRef(ActorRef[M_contra]):
                 target.tell_nowait(message)
             except MailboxFull as full:
                 error = full
-        if not targets and not self._put_nobody(message):
+        if not targets and not self._leave(message):
             error = self._full(message)
         if error is not None:
             raise error
@@ -283,7 +307,7 @@ class RoutedRef(ActorRef[M_contra]):
         targets = self._targets(message)
         for target in targets:
             target.tell_soon(message)
-        if not targets and not self._put_nobody(message):
+        if not targets and not self._leave(message):
             self._cell.refuse(message, "overflow")
 
     async def ask(self, request: _RequestTo[M_contra, R]) -> R:

@@ -20,7 +20,8 @@
 # _plan        from a durable class to what it stores
 # _reminders, _commands, _outbox
 #              what is kept beside the events
-# _durable     a command as one transaction
+# _transaction a command in hand
+# _durable     what all durable actors do
 # _sourced, _whole
 #              actors that store events, or their whole state
 # _entities    actors that are found by key

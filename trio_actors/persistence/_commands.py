@@ -9,12 +9,12 @@ Rules of this file:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ActorError, show
 from .._marks import Handler
-from .._pending import Reply
 from ._errors import Unreadable
 from ._journal import Note
 from ._reminders import Reminder
@@ -44,6 +44,13 @@ def command_id_of(message: object) -> str | None:
     return found or None
 
 
+def has_command_id(kind: type) -> bool:
+    """Whether the commands of a class have an id."""
+    return hasattr(kind, "command_id") or any(
+        "command_id" in inspect.get_annotations(one) for one in kind.__mro__
+    )
+
+
 class Commands:
     """What one actor has answered lately."""
 
@@ -57,7 +64,12 @@ class Commands:
 
     def find(self, command: str) -> Note | None:
         """Return what is remembered of a command."""
-        return self._kept.get(command)
+        found = self._kept.get(command)
+        return None if found is None or found.at < self._limit() else found
+
+    def _limit(self) -> float:
+        """Return when the oldest answer was given that is remembered."""
+        return self._runtime.wall() - self._seconds
 
     def keep(self, note: Note) -> None:
         """Remember, or forget, what was stored."""
@@ -70,7 +82,7 @@ class Commands:
         found: list[Note] = []
         if not self._kept:
             return found
-        limit = self._runtime.wall() - self._seconds
+        limit = self._limit()
         for note in self._kept.values():
             if note.at >= limit or len(found) == SWEEP:
                 break
@@ -88,10 +100,8 @@ class Commands:
         command: str,
         value: object,
         failure: Exception | None,
-    ) -> Note | None:
-        """Note the answer to a command; None if it comes in another way."""
-        if isinstance(value, Reply):
-            return None
+    ) -> Note:
+        """Note the answer to a command."""
         answers = self._plan.answers(info, message)
         body = (
             answers.encode(value) if failure is None else answers.encode_error(failure)

@@ -8,26 +8,30 @@ Rules of this file:
   after it has stored something: nobody acts on what is not durable.
 * A failed handler has stored nothing since the last append. A failed append ends the
   incarnation, whatever the handler makes of it: the next one reads again.
+* An append is waited for, shielded: what is known here is always what is stored.
+* A user may freeze the class with attrs: what changes is written past that.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import attrs
+import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, current_task
 
 from .._behavior import Actor
+from .._errors import show
 from .._gate import Gate, is_turn_of
 from .._marks import Handler
-from ._commands import Commands, command_id_of
-from ._errors import WriteFailed
+from ._commands import Commands, command_id_of, has_command_id
 from ._journal import Note
 from ._outbox import Outbox
 from ._reminders import Reminder, Reminders
 from ._store import Store, journal_of
+from ._transaction import Turn
 
 if TYPE_CHECKING:
     from .._cell import Cell
@@ -35,8 +39,12 @@ if TYPE_CHECKING:
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
+log = logging.getLogger("trio_actors")
+
 UNREAD: Any = object()
 """In place of a state that is still to be read."""
+
+put = object.__setattr__
 
 
 class _Durable(Actor[C_contra]):
@@ -46,8 +54,8 @@ class _Durable(Actor[C_contra]):
     """Seconds for which the answer to a command with an id is remembered: a day."""
 
     _store: Store | None = None  # until it has recovered
-    _turn: _Turn | None = None  # the command in hand
-    _broken: WriteFailed | None = None
+    _turn: Turn | None = None  # the command in hand
+    _broken: Exception | None = None  # the write that failed
     _live: Any = UNREAD  # the state, with what the command in hand has stored
     _durable: Any = UNREAD  # and without it
     _commands: Commands
@@ -146,9 +154,10 @@ class _Durable(Actor[C_contra]):
     @classmethod
     def _wrap(cls, kind: type, info: Handler) -> Handler:
         """Make a transaction of a handler."""
-        if info.reads_only and not info.is_async:
+        is_reminder = issubclass(Reminder, kind)
+        if info.reads_only and not info.is_async and not is_reminder:
             return info  # it stores nothing, and what it sends depends on nothing new
-        if info.batch > 1 and hasattr(kind, "command_id"):
+        if info.batch > 1 and (is_reminder or has_command_id(kind)):
             raise TypeError(
                 f"{cls.__name__}.{info.name} takes batches, but {kind.__name__} has a"
                 " command_id: what is remembered is remembered one by one. Take"
@@ -171,11 +180,12 @@ class _Durable(Actor[C_contra]):
         epoch = await journal.claim(stream)
         store = Store(journal, stream, epoch)
         notes = await journal.notes(stream)
-        self._commands = Commands(plan, cell.runtime, self.remember_for, notes)
-        self._reminders = Reminders(cell, notes)
-        self._outbox = Outbox(self, plan, notes)
+        put(self, "_commands", Commands(plan, cell.runtime, self.remember_for, notes))
+        put(self, "_reminders", Reminders(cell, notes))
+        put(self, "_outbox", Outbox(self, plan, notes))
         await self._recover(store, notes)
-        self._durable, self._store = self._live, store
+        put(self, "_durable", self._live)
+        put(self, "_store", store)
         self._reminders.arm()
         self._outbox.start()
 
@@ -210,12 +220,11 @@ class _Durable(Actor[C_contra]):
 
     async def _flush(self) -> None:
         """Make durable what is staged. A checkpoint."""
-        if not self._writer.staged:
-            await checkpoint()
-        elif self._turn is not None:
-            await self._turn.flush()
-        else:
+        await checkpoint()  # in the task of a handler this is where it is stored
+        if self._turn is None or current_task() is self.context._cell.worker:
             await self._commit()
+        else:
+            await self._turn.flush()
 
     @property
     def _writer(self) -> Store:
@@ -225,24 +234,33 @@ class _Durable(Actor[C_contra]):
     def _complete(self, store: Store) -> None:
         """Add to what is staged what depends on all of it."""
         for note in self._commands.expired():
-            store.note(note)
+            store.notes.setdefault((note.kind, note.key), note)
 
     def _roll_back(self) -> None:
         """Forget what is staged."""
         self._writer.forget()
-        self._live = self._durable
+        put(self, "_live", self._durable)
 
     async def _commit(self) -> None:
-        """Store what is staged."""
+        """Store what is staged, unless another task of the handler has done so."""
         store = self._writer
+        with trio.CancelScope(shield=True):
+            await store.idle()
+            if self._broken is not None:
+                raise self._broken
+            if store.staged:
+                await self._append(store)
+
+    async def _append(self, store: Store) -> None:
         self._complete(store)
         notes, live = list(store.notes.values()), self._live
         try:
             await store.commit()
-        except WriteFailed as error:
+        except Exception as error:
             self._spoil(error)
+            self.context._cell.fail(error)
             raise
-        self._durable = live
+        put(self, "_durable", live)
         for note in notes:
             if note.kind == "reminder":
                 self._reminders.set(note)
@@ -255,35 +273,43 @@ class _Durable(Actor[C_contra]):
         """Store notes from a task beside the handlers."""
         try:
             await self._writer.append([], notes)
-        except WriteFailed as error:
+        except Exception as error:
             self._spoil(error)
             raise
 
-    def _spoil(self, error: WriteFailed) -> None:
+    def _spoil(self, error: Exception) -> None:
         """Note that what is known here may not be what is stored."""
-        self._broken, self._can_resume = error, False
+        put(self, "_broken", error)
+        put(self, "_can_resume", False)  # noqa: FBT003  # its value
 
     # --- One command ---
 
     async def _transact(self, info: Handler, message: Any) -> object:
         """Handle one command, or answer it again."""
-        command = command_id_of(message) if info.batch == 1 else None
+        try:
+            command = command_id_of(message) if info.batch == 1 else None
+        except TypeError as error:
+            await checkpoint()
+            return self._refuse(message, error)
         if command is not None and (known := self._commands.find(command)) is not None:
             await checkpoint()
             return self._repeat(info, message, known)
         cell: Cell = self.context._cell
         gate = cell.gate = Gate(cell)
-        turn = self._turn = _Turn(self, info, message, command, gate)
+        turn = Turn(self, info, message, command, gate)
+        put(self, "_turn", turn)
         try:
             return await turn.run()
         except BaseException as error:
             self._roll_back()
-            gate.drop(error)
-            if isinstance(message, Reminder):
+            failed = isinstance(error, Exception)
+            gate.drop(self._broken or (error if failed else "was cut short"))
+            if failed and isinstance(message, Reminder):
                 self._reminders.again(message)
             raise
         finally:
-            cell.gate = self._turn = None
+            cell.gate = None
+            put(self, "_turn", None)
 
     def _repeat(self, info: Handler, message: Any, known: Note) -> object:
         """Answer a command that was done before."""
@@ -292,94 +318,14 @@ class _Durable(Actor[C_contra]):
             return answer
         if isinstance(answer, info.raises):
             raise answer
+        return self._refuse(message, cast("Exception", answer))
+
+    def _refuse(self, message: Any, error: Exception) -> object:
+        """Raise *error* in the asker: it is no failure of this actor."""
         reply = self.context.defer_reply(message)
-        reply.fail(cast("Exception", answer))
-        return reply
-
-
-@types.coroutine
-def _run(
-    handler: Coroutine[Any, Any, Any], store: Store, commit: Callable[[], Any]
-) -> Generator[Any, Any, Any]:
-    """Run a handler; before it waits, what it has stored becomes durable.
-
-    It is told of a failure where it waits.
-    """
-    step: Callable[[Any], Any] = handler.send
-    given: Any = None
-    while True:
-        try:
-            trap = step(given)
-        except StopIteration as stop:
-            return stop.value
-        step = handler.send
-        try:
-            if store.staged and not store.is_committing:
-                yield from commit().__await__()
-            given = yield trap
-        except BaseException as error:  # noqa: ASYNC103  # the handler gets it
-            step, given = handler.throw, error
-
-
-class _Turn:
-    """A command in hand."""
-
-    def __init__(
-        self,
-        actor: _Durable[Any],
-        info: Handler,
-        message: object,
-        command: str | None,
-        gate: Gate,
-    ) -> None:
-        self._actor: Final = actor
-        self._info: Final = info
-        self._message: Final = message
-        self._command: Final = command
-        self.gate: Final = gate
-
-    async def run(self) -> object:
-        """Handle it; return the answer when all is durable."""
-        actor, info = self._actor, self._info
-        failure: Exception | None = None
-        value: object = None
-        try:
-            value = info.function(actor, self._message)
-            if info.is_async:
-                handler = cast("Coroutine[Any, Any, Any]", value)
-                value = await _run(handler, actor._writer, self.flush)
-        except info.raises as error:
-            failure = error
-        if actor._broken is not None:
-            raise actor._broken  # also if the handler took no notice
-        await self._end(value, failure)
-        self.gate.release()
-        if failure is not None:
-            raise failure
-        return value
-
-    async def flush(self) -> None:
-        """Store what there is so far; the answer is not known yet."""
-        actor = self._actor
-        if self._command is not None:
-            actor._writer.note(actor._commands.make_open(self._command))
-        await actor._commit()
-        self.gate.staged = False
-        self.gate.release()
-
-    async def _end(self, value: object, failure: Exception | None) -> None:
-        """Store the rest, together with the answer."""
-        actor, store = self._actor, self._actor._writer
-        if isinstance(self._message, Reminder):
-            moved = actor._reminders.next(self._message)
-            if moved is not None and ("reminder", moved.key) not in store.notes:
-                store.note(moved)
-        if self._command is not None:
-            outcome = actor._commands.make(
-                self._info, self._message, self._command, value, failure
+        if reply.abandoned:
+            log.warning(
+                "%s did not do %s: %s", self._writer.stream, show(message), error
             )
-            if outcome is not None:
-                store.note(outcome)
-        if store.staged:
-            await actor._commit()
-            self.gate.staged = False
+        reply.fail(error)
+        return reply

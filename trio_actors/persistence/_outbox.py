@@ -79,20 +79,18 @@ class Outbox:
 
     async def _deliver(self, note: Note) -> None:
         """Deliver one effect, however often it takes."""
-        codec = self._plan.effects
-        assert codec is not None
-        effect = codec.decode(cast("bytes", note.body))
+        key = f"{self._actor._writer.stream}#{note.key}"
         pause = SHORTEST
         while True:
             try:
-                await self._actor.deliver(
-                    effect, f"{self._actor._writer.stream}#{note.key}"
-                )
+                # What another version has stored is kept for one that can read it.
+                effect = self._plan.read_effect(cast("bytes", note.body))
+                await self._actor.deliver(effect, key)
             except Exception as error:
                 log.warning(
                     "%s could not deliver %s: %r. It tries again in %g s.",
                     self._cell.path,
-                    type(effect).__name__,
+                    key,
                     error,
                     pause,
                 )

@@ -11,15 +11,26 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeVar, cast
 
-from .._annotations import Scope, Unresolved, is_a, kinds, members, running, spell
+from .._annotations import (
+    Scope,
+    Unresolved,
+    bind,
+    is_a,
+    kinds,
+    members,
+    running,
+    spell,
+    substitute,
+)
 from .._answers import answer_of
 from .._errors import show
 from .._marks import Handler
 from ._codec import AnswerCodec, Codec
+from ._errors import Unreadable
 
 Fold = TypeVar("Fold", bound=Callable[[Any, Any], Any])
 
@@ -49,24 +60,33 @@ def applies(method: Fold, /) -> Fold:
     return method
 
 
-def arguments_of(cls: type, base: type) -> tuple[Any, ...]:
+def arguments_of(cls: Any, base: type, known: Mapping[Any, Any]) -> tuple[Any, ...]:
     """Return what stands in the brackets of *base* below a class.
+
+    Args:
+        known: What the type variables of the class stand for.
 
     Raises:
         Unresolved: A name in them is not known yet.
     """
-    for one in cls.__mro__:
-        if not issubclass(one, base) or one is base:
-            continue
-        read: list[tuple[Any, list[Any]]] | None = one.__dict__.get("__read_bases__")
-        if read is None:
-            raise Unresolved(
-                NameError("a name that is defined further down"), hopeless=False
-            )
-        for found, arguments in read:
-            if found is base:
-                return tuple(arguments)
+    read: list[tuple[Any, list[Any]]] | None = cls.__dict__.get("__read_bases__")
+    if read is None:
+        raise Unresolved(
+            NameError("a name that is defined further down"), hopeless=False
+        )
+    for found, written in read:
+        given = [substitute(one, known) for one in written]
+        if found is base:
+            return tuple(given)
+        if isinstance(found, type) and issubclass(found, base):
+            below = bind(getattr(found, "__parameters__", ()), given)
+            return arguments_of(found, base, below)
     return ()
+
+
+def has_variables(written: Any) -> bool:
+    """Whether a type is yet to be made of the variables in it."""
+    return isinstance(written, TypeVar) or bool(getattr(written, "__parameters__", ()))
 
 
 class Plan:
@@ -88,20 +108,24 @@ class Plan:
         self.cls = cls
         self.name = cls.__name__
         self._frames = frames
-        arguments = arguments_of(cls, base)
+        arguments = arguments_of(cls, base, {})
         wanted = len(getattr(base, "__parameters__", ()))
         if len(arguments) != wanted:
             self._refuse_brackets(base)
+        if any(has_variables(one) for one in arguments):
+            raise Unresolved(self._is_generic(), hopeless=False)
         self.state: Any = arguments[-1]
         self.state_kinds: tuple[type, ...] = tuple(
             kind for one in members(self.state) for kind in kinds(one)
         )
         self.events: list[Any] = members(arguments[1]) if wanted == 3 else []
-        self.codec = Codec(*self.events, state=self.state, where=self.name)
+        self.codec = Codec(*self.events, where=self.name)
+        self.state_codec = Codec(state=self.state, where=self.name)
         self.effects: Codec | None = self._effects(base)
         self.folds: dict[type, Callable[[Any, Any], Any]] = {}
         self._answers: dict[type, AnswerCodec] = {}
         self._check_initial()
+        self._check_numbers()
         for name, method in self._marked():
             self._add(name, method)
         for event in self.events:
@@ -113,6 +137,12 @@ class Plan:
         raise TypeError(
             f"{self.name} does not say what it stores. Write"
             f"\n    class {self.name}({base.__name__}[{inside}]):"
+        )
+
+    def _is_generic(self) -> TypeError:
+        return TypeError(
+            f"{self.name} is generic, and does not say what it stores. Spawn a class"
+            f" that does:\n    class My{self.name}({self.name}[...]):"
         )
 
     @staticmethod
@@ -127,6 +157,20 @@ class Plan:
                 f"\n    initial = {spell(self.state)}(...)"
             )
         self.check_state(cls.initial, "its initial state")
+
+    def _check_numbers(self) -> None:
+        every: object = getattr(self.cls, "snapshot_every", 1)
+        if type(every) is not int or every < 1:
+            raise TypeError(
+                f"{self.name}.snapshot_every is a whole number of events, at least 1,"
+                f" not {every!r}. For no snapshots, write a large one."
+            )
+        seconds: Any = getattr(self.cls, "remember_for", 0)
+        if type(seconds) not in (int, float) or not seconds >= 0:
+            raise TypeError(
+                f"{self.name}.remember_for is a number of seconds from 0, not"
+                f" {seconds!r}."
+            )
 
     def check_state(self, state: object, what: str) -> None:
         """Refuse what is no state.
@@ -193,7 +237,14 @@ class Plan:
         if method is inspect.getattr_static(base, "deliver"):
             return None
         plain = inspect.unwrap(method)
-        parameter = list(inspect.signature(plain).parameters)[1]
+        names = [*inspect.signature(plain).parameters]
+        if not inspect.iscoroutinefunction(plain) or len(names) != 3:
+            raise TypeError(
+                f"{self.name}.deliver is called with an effect and its key, and"
+                " awaited. Write"
+                "\n    async def deliver(self, effect: Receipt, key: str) -> None:"
+            )
+        parameter = names[1]
         if parameter not in plain.__annotations__:
             raise TypeError(
                 f"{self.name}.deliver does not say which effects it takes. Write"
@@ -202,6 +253,16 @@ class Plan:
         written = plain.__annotations__[parameter]
         effect = Scope(plain, self.cls, self._frames).read(written)
         return Codec(*members(effect), where=f"{self.name}.deliver")
+
+    def read_effect(self, body: bytes) -> Any:
+        """Return an effect that was stored.
+
+        Raises:
+            Unreadable: It is none of those that ``deliver()`` takes.
+        """
+        if self.effects is None:
+            raise Unreadable(f"{self.name} has no deliver() any more.")
+        return self.effects.decode(body)
 
     # --- Answers ---
 
@@ -245,6 +306,8 @@ def plan_of(cls: type, base: type) -> Plan:
         try:
             plan = Plan(cls, base, ())
         except Unresolved as error:
+            if isinstance(error.__cause__, TypeError):
+                raise error.__cause__ from None
             raise TypeError(
                 f"{cls.__name__}: {error.__cause__} cannot be read. Define it before"
                 " the first spawn."

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from ._durable import UNREAD, _Durable
+from ._durable import UNREAD, _Durable, put
 from ._journal import Note
 from ._plan import Plan, make_plan, plan_of
 from ._store import Store
@@ -90,7 +90,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
                 self._apply(as_stored)
                 bodies.append(body)
         except BaseException:
-            self._live = before
+            put(self, "_live", before)
             raise
         store.events += bodies
         await self._end_write()
@@ -103,7 +103,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         state = fold(self, event)
         if not isinstance(state, plan.state_kinds):
             plan.check_state(state, f"what {fold.__name__}() returns")
-        self._live = state
+        put(self, "_live", state)
 
     # --- Snapshots ---
 
@@ -113,7 +113,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         if after // every == store.seq // every:
             return
         try:
-            body = self._plan_of_class().codec.encode(self._live)
+            body = self._plan_of_class().state_codec.encode(self._live)
         except Exception:
             log.exception(
                 "%s: no snapshot could be made of its state. It goes on without, and"
@@ -125,16 +125,17 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         kept = (*self._snapshots, after)
         for old in kept[:-KEPT]:
             store.note(Note("snapshot", str(old)))
-        self._snapshots = kept[-KEPT:]
+        put(self, "_snapshots", kept[-KEPT:])
 
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
-        codec = self._plan_of_class().codec
-        self._live, self._snapshots = self.initial, ()
+        plan = self._plan_of_class()
+        codec, states = plan.codec, plan.state_codec
+        put(self, "_live", self.initial)
         found = {int(one.key): one for one in notes if one.kind == "snapshot"}
         after = 0
         for seq in sorted(found, reverse=True):
             try:
-                self._live = codec.decode(cast("bytes", found[seq].body))
+                put(self, "_live", states.decode(cast("bytes", found[seq].body)))
             except Exception as error:
                 log.warning(
                     "%s: its snapshot after event %d cannot be read (%s). It reads"
@@ -146,7 +147,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
             else:
                 after = seq
                 break
-        self._snapshots = tuple(sorted(found))
+        put(self, "_snapshots", tuple(sorted(found)))
         store.seq = after
         async for seq, body in store.journal.read(store.stream, after):
             self._apply(codec.decode(body))

@@ -50,7 +50,6 @@ class Store:
         self.seq: int = 0  # of the last event that is durable
         self.events: list[bytes] = []
         self.notes: dict[tuple[NoteKind, str], Note] = {}
-        self.is_committing: int = 0
         self._is_writing = False
         self._lot = Lot()
         self._named = 0
@@ -83,28 +82,23 @@ class Store:
         self.events, self.notes = [], {}
 
     async def commit(self) -> None:
-        """Store what is staged; to be cancelled before that leaves it staged.
+        """Store what is staged.
 
         Raises:
             WriteFailed: It may or may not be stored.
         """
-        self.is_committing += 1
-        try:
-            events, notes = self.events, self.notes
-            self.forget()  # another task of the handler may stage the next
-            try:
-                await self.append(events, list(notes.values()))
-            except BaseException:
-                self.events = events + self.events
-                self.notes = {**notes, **self.notes}
-                raise
-        finally:
-            self.is_committing -= 1
+        events, notes = self.events, list(self.notes.values())
+        self.forget()  # another task of the handler may stage the next meanwhile
+        await self.append(events, notes)
+
+    async def idle(self) -> None:
+        """Wait for the end of the write under way."""
+        while self._is_writing:
+            await self._lot.park()
 
     async def append(self, events: list[bytes], notes: list[Note]) -> None:
         """Store something at once, beside what is staged."""
-        while self._is_writing:
-            await self._lot.park()
+        await self.idle()
         self._is_writing = True
         try:
             await self.journal.append(self.stream, self.epoch, self.seq, events, notes)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from ._durable import UNREAD, _Durable
+import attrs
+
+from ._durable import UNREAD, _Durable, put
 from ._journal import Note
 from ._plan import Plan, make_plan, plan_of
 from ._store import Store
@@ -53,15 +55,21 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
         store = await self._begin_write("save")
         plan = self._plan_of_class()
         plan.check_state(state, "what is saved")
-        body, self._live = plan.codec.stored(state)
-        store.note(Note("state", "", store.seq + 1.0, body))
+        body, as_stored = plan.state_codec.stored(state)
+        put(self, "_live", as_stored)
+        store.note(Note("state", "", body=body))
         await self._end_write()
 
+    def _complete(self, store: Store) -> None:
+        super()._complete(store)
+        # Only now it is known which revision it is.
+        for note in list(store.staged_notes("state")):
+            store.note(attrs.evolve(note, at=store.seq + 1.0))
+
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
-        self._live = self.initial
+        put(self, "_live", self.initial)
         for note in notes:
             if note.kind == "state":
-                self._live = self._plan_of_class().codec.decode(
-                    cast("bytes", note.body)
-                )
+                codec = self._plan_of_class().state_codec
+                put(self, "_live", codec.decode(cast("bytes", note.body)))
                 store.seq = int(note.at)
