@@ -182,7 +182,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks", *session.posargs)
         return
     session.run("python", "-m", "benchmarks", "--publish")
-    for name in ("clients", "locks", "schedules"):
+    for name in ("clients", "journals", "locks", "schedules"):
         figures = f"benchmarks/{name}.json"
         session.run("python", "-m", f"benchmarks.{name}", "--json", figures)
 

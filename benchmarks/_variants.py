@@ -1,4 +1,4 @@
-"""Several ways to do the same, side by side: for `clients` and `locks`.
+"""Several ways to do the same, side by side: for all that ask for no other system.
 
 Rules of this file:
 
@@ -65,6 +65,32 @@ class RowMaker(Protocol):
         ...
 
 
+@attrs.frozen
+class Goal:
+    """What one figure is to be at least."""
+
+    row: str
+    least: float
+    against: str = ""
+    """The way that it is compared with; without one it is operations a second."""
+    ours: str = "actor"
+    """The way that has the goal."""
+
+    def told(self, row: Row) -> str:
+        """Return the goal, what was measured, and whether that is enough."""
+        if self.against:
+            number, unit = row.ratio(self.ours, self.against), f"x {self.against}"
+            form = ".2f"
+        else:
+            number, form, unit = row.per_second(self.ours), ",.0f", "a second"
+        if number is None:
+            return f"{self.row}: not measured"
+        verdict = "met" if number >= self.least else "missed"
+        return (
+            f"{self.row}: {number:{form}} {unit}, goal {self.least:{form}}: {verdict}"
+        )
+
+
 @attrs.define
 class Trial:
     """A benchmark of this kind: ``python -m`` runs its `main()`."""
@@ -74,7 +100,11 @@ class Trial:
     """What the table is about."""
     rows_for: RowMaker
     against: Sequence[str]
-    """The ways that the actor is compared with."""
+    """The ways that ours is compared with."""
+    ours: str = "actor"
+    """The way that is ours."""
+    second: str = "second of CPU time"
+    """What a second is."""
     rows: Sequence[Row] = attrs.field(default=(), init=False)
     complete: bool = attrs.field(default=False, init=False)
 
@@ -107,8 +137,8 @@ class Trial:
         ways = list(self.rows[0].ways)
         made = Table(
             title=self.title,
-            caption="operations per second of CPU time;"
-            " vs: how many times as fast the actor is",
+            caption=f"operations per {self.second};"
+            f" vs: how many times as fast the {self.ours} is",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
         )
@@ -117,7 +147,7 @@ class Trial:
             made.add_column(way, justify="right", no_wrap=True)
         for row in self.rows:
             speeds = [_show(row.per_second(way), ",.0f") for way in ways]
-            ratios = [_show(row.ratio("actor", way), ".2f") for way in self.against]
+            ratios = [_show(row.ratio(self.ours, way), ".2f") for way in self.against]
             made.add_row(row.title, *speeds, *ratios)
         return made
 

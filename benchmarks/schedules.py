@@ -41,7 +41,7 @@ from trio_actors.testing._strategies import Fifo, RandomWalk
 from ._bare import BareClock, Choose, bare_ping_pong, bare_update
 from ._books import check
 from ._records import Sample
-from ._variants import Row, Trial
+from ._variants import Goal, Row, Trial
 
 SCHEDULES, QUICK_SCHEDULES = 1500, 200
 THROWS, QUICK_THROWS = 20_000, 2000
@@ -259,29 +259,6 @@ def rows(*, quick: bool) -> list[Row]:
             {"actor": partial(measure_orders, QUICK_READERS if quick else READERS)},
         ),
     ]
-
-
-@attrs.frozen
-class Goal:
-    """What one figure is to be at least."""
-
-    row: str
-    least: float
-    against: str = ""
-    """The way that it is compared with; without one it is operations a second."""
-
-    def told(self, row: Row) -> str:
-        """Return the goal, what was measured, and whether that is enough."""
-        if self.against:
-            number, goal, unit = row.ratio("actor", self.against), ".2f", "x bare Trio"
-        else:
-            number, goal, unit = row.per_second("actor"), ",.0f", "a second"
-        if number is None:
-            return f"{self.row}: not measured"
-        verdict = "met" if number >= self.least else "missed"
-        return (
-            f"{self.row}: {number:{goal}} {unit}, goal {self.least:{goal}}: {verdict}"
-        )
 
 
 GOALS = (

@@ -16,11 +16,10 @@ import trio
 from benchmarks import schedules
 from benchmarks._bare import BareClock, bare_update
 from benchmarks._records import Sample
-from benchmarks._variants import Row
+from benchmarks._variants import Goal, Row
 from benchmarks.schedules import (
     FIFO,
     GOALS,
-    Goal,
     check_runs,
     first,
     lost_update,
@@ -96,7 +95,7 @@ def test_a_goal_says_whether_it_is_met() -> None:
     assert Goal(FIFO, 1000).told(row).endswith("900 a second, goal 1,000: missed")
     assert Goal(FIFO, 900).told(row).endswith("900 a second, goal 900: met")
     ratio = Goal(FIFO, 0.4, "bare").told(row)
-    assert ratio.endswith("0.50 x bare Trio, goal 0.40: met")
+    assert ratio.endswith("0.50 x bare, goal 0.40: met")
 
 
 def test_a_run_prints_its_figures_and_its_goals(

@@ -44,7 +44,7 @@ PAGE_SIZE = 4096
 """Of a new file, in bytes: what SQLite reads and writes at once."""
 REMEMBERED = 100_000
 """How many rows of streams are remembered at most."""
-_PRAGMAS = (
+PRAGMAS = (
     "synchronous = full",
     "cache_size = -65536",  # 64 MB
     "wal_autocheckpoint = 4000",  # 16 MB: a tenth of the writes twice, not a third
@@ -115,7 +115,7 @@ class SQLiteStore:
             cached_statements=1000,
         )
         db.text_factory = bytes
-        for pragma in _PRAGMAS:
+        for pragma in PRAGMAS:
             db.execute(f"pragma {pragma}")
         self._identity = identity(self._files.path)
         return db

@@ -23,7 +23,17 @@ import attrs
 from ._errors import Damaged
 from ._group import KINDS
 from ._journal import Note, chained
-from ._rows import DUE, SNAPSHOT, Head, NoteId, NoteRow, Plan, check_note, weigh
+from ._rows import (
+    DUE,
+    SNAPSHOT,
+    Head,
+    NoteId,
+    NoteRow,
+    Plan,
+    check_note,
+    make_head,
+    weigh,
+)
 
 log = logging.getLogger("trio_actors")
 
@@ -163,7 +173,7 @@ def _head(row: Sequence[Any]) -> Head:
     """Return the row of a stream, if it is what was written."""
     id, name, *rest, check = row
     try:
-        head = Head(id, name.decode(), *rest)
+        head = make_head(id, name.decode(), *rest)
         if head.check == check:
             return head
     except _UNREADABLE:
@@ -248,8 +258,7 @@ def _update(key: str, columns: str) -> str:
 
 
 def _head_row(head: Head) -> Row:
-    ends = (head.epoch, head.seq, head.chain, head.kept, head.due)
-    return (head.id, head.name.encode(), *ends, head.check)
+    return (head.id, head.name.encode(), *head[2:])
 
 
 def _note_row(row: NoteRow) -> Row:
