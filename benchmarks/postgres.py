@@ -50,7 +50,7 @@ def _connect(server: Server) -> psycopg.Connection[tuple[Any, ...]]:
 
 def bare_arrays(server: Server, form: LiteralString, rounds: int) -> Sample:
     """Insert with one statement for each transaction."""
-    query = f"insert into bare select * from unnest({form})"  # noqa: S608
+    query = f"insert into bare select * from unnest({form})"
     streams, bodies = list(range(STREAMS)), [EVENT] * STREAMS
     with _connect(server) as connection:
         begin = perf_counter()
@@ -78,7 +78,7 @@ def bare_many(server: Server, rounds: int) -> Sample:
 def _check(
     connection: psycopg.Connection[tuple[Any, ...]], table: str, rounds: int
 ) -> None:
-    query = f"select count(*) from {table}"  # noqa: S608
+    query = f"select count(*) from {table}"
     ((count,),) = connection.execute(query.encode()).fetchall()
     check(f"rows of {table}", count, rounds * STREAMS)
 

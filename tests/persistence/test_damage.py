@@ -317,6 +317,55 @@ def test_a_check_number_is_not_believed_from_the_middle_either(
     store.close()
 
 
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"CREATE TABLE meta", b"CREATE T\xf4BLE meta"),
+        (b"integer", b"inte(er"),
+    ],
+    ids=["no text", "no type"],
+)
+def test_what_sqlite_says_about_damage_is_handed_on(
+    folder: Path, small: Small, old: bytes, new: bytes
+) -> None:
+    """Even where it is no text."""
+    data = small.closed[DB].replace(old, new)
+    assert data != small.closed[DB]
+    with pytest.raises(Damaged, match="j.db: SQLite says: .*malformed"):
+        fill(folder, {DB: data}).open()
+
+
+def test_an_index_in_which_a_stream_is_missing_is_damage(
+    folder: Path, small: Small
+) -> None:
+    """SQLite would not find it, and it would be a new one."""
+    fill(folder, small.closed)
+    with sqlite3.connect(folder / DB) as db:
+        sql = "select rootpage from sqlite_master where name like 'sqlite_auto%stream%'"
+        begin = (db.execute(sql).fetchone()[0] - 1) * 512
+    db.close()
+    data = small.closed[DB]
+    page = data[begin : begin + 512].replace(b"a", b"c")
+    harmed = data[:begin] + page + data[begin + 512 :]
+    with pytest.raises(Damaged, match="SQLite finds this in the streams: .*index"):
+        fill(folder, {**small.closed, DB: harmed}).open()
+
+
+def test_a_note_that_is_missing_is_missed_in_all_that_is_pending(
+    folder: Path, small: Small
+) -> None:
+    fill(folder, small.closed)
+    with sqlite3.connect(folder / DB) as db:
+        db.execute("delete from note where kind = 3")
+    db.close()
+    store = SQLiteStore(folder / DB)
+    store.open()
+    with pytest.raises(Damaged, match="a note of stream 'b' is missing"):
+        store.pending("a")
+    store.close()
+
+
 def test_a_note_of_no_stream_is_damage_to_all_that_is_pending(
     folder: Path, small: Small
 ) -> None:

@@ -11,7 +11,8 @@
 # _group       group commit: many writers, one transaction
 # _rows        what a batch changes, without a database
 # _damage      what is set aside, and the side file
-# _tables      every statement of SQLite
+# _tables      the tables of SQLite, and what is written to them
+# _reading     what is read from them
 # _sqlite      a journal in one file
 # _postgres_rows
 #              every statement of PostgreSQL, and what is in its rows

@@ -19,7 +19,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-from . import _tables as tables
+from . import _reading as reading, _tables as tables
 from ._damage import (
     Files,
     SideFile,
@@ -33,8 +33,9 @@ from ._damage import (
 from ._errors import Damaged
 from ._group import Append, Claim, GroupJournal
 from ._journal import Note
+from ._reading import Place
 from ._rows import Head, Plan, note_ids
-from ._tables import Meta, Place
+from ._tables import Meta
 
 T = TypeVar("T")
 
@@ -294,15 +295,15 @@ class SQLiteStore:
         self, stream: str, after: int, place: Place | None
     ) -> tuple[Sequence[tuple[int, bytes]], Place | None]:
         """Return the next events."""
-        return self._read(tables.load_page, stream, after, place)
+        return self._read(reading.load_page, stream, after, place)
 
     def notes(self, stream: str) -> Sequence[Note]:
         """Return the notes of a stream."""
-        return self._read(tables.load_notes, stream)
+        return self._read(reading.load_notes, stream)
 
     def pending(self, prefix: str) -> Sequence[tuple[str, Note]]:
         """Return what is to be delivered and what is due."""
-        return self._read(tables.load_pending, prefix)
+        return self._read(reading.load_pending, prefix)
 
 
 class SQLiteJournal(GroupJournal[Place]):

@@ -21,16 +21,12 @@ from zlib import crc32
 import attrs
 
 from ._errors import Damaged
-from ._group import KINDS
-from ._journal import Note, chained
 from ._rows import (
     DUE,
-    SNAPSHOT,
     Head,
     NoteId,
     NoteRow,
     Plan,
-    check_note,
     make_head,
     weigh,
 )
@@ -64,15 +60,12 @@ create index note_due on note(stream, place) where kind >= {DUE}
 """
 _TABLES = "select type, name, tbl_name, sql from sqlite_master order by name"
 _META = "select version, commits, weight, crc from meta"
-_HEAD = "select id, name, epoch, seq, chain, kept, due, crc from stream"
-_NOTE = "select stream, place, kind, key, at, body, crc from note"
-_UNREADABLE = (TypeError, ValueError, AttributeError, IndexError)
+HEAD = "select id, name, epoch, seq, chain, kept, due, crc from stream"
+UNREADABLE = (TypeError, ValueError, AttributeError, IndexError)
 """What a value of another kind than the one written leads to."""
 
 PARAMETERS = 900
 """How many a statement has at most; an old SQLite takes 999."""
-PAGE_ROWS = 1000
-PAGE_BYTES = 2**22
 
 
 @attrs.frozen
@@ -88,16 +81,6 @@ class Meta:
     def check(self) -> int:
         """The check number of the row."""
         return crc32(f"{self.version}:{self.commits}:{self.weight}".encode())
-
-
-@attrs.frozen
-class Place:
-    """Where a reader is in a stream."""
-
-    head: Head
-    """As it was when reading began: what comes later is not read."""
-    seq: int
-    chain: int
 
 
 # --- The whole file ---
@@ -157,7 +140,7 @@ def load_meta(db: sqlite3.Connection) -> Meta:
 
 def check_streams(db: sqlite3.Connection, meta: Meta) -> None:
     """Look at each stream's row: one that is not found is never taken for a new one."""
-    weight = sum(weigh(_head(row).check) for row in db.execute(_HEAD))
+    weight = sum(weigh(read_head(row).check) for row in db.execute(HEAD))
     if weight != meta.weight:
         raise Damaged("a stream is missing")
     # An old SQLite takes the name for no number, and looks at all tables.
@@ -169,14 +152,14 @@ def check_streams(db: sqlite3.Connection, meta: Meta) -> None:
 # --- Streams and notes, before a write ---
 
 
-def _head(row: Sequence[Any]) -> Head:
+def read_head(row: Sequence[Any]) -> Head:
     """Return the row of a stream, if it is what was written."""
     id, name, *rest, check = row
     try:
         head = make_head(id, name.decode(), *rest)
         if head.check == check:
             return head
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     raise Damaged(f"the row of stream {name!r} is not what was written")
 
@@ -192,8 +175,8 @@ def find_heads(db: sqlite3.Connection, names: Sequence[str]) -> dict[str, Head]:
     for begin in range(0, len(names), PARAMETERS):
         part = [name.encode() for name in names[begin : begin + PARAMETERS]]
         marks = ",".join("?" * len(part))
-        for row in db.execute(f"{_HEAD} where name in ({marks})", part):
-            head = _head(row)
+        for row in db.execute(f"{HEAD} where name in ({marks})", part):
+            head = read_head(row)
             heads[head.name] = head
     if heads.keys() - set(names):
         raise Damaged("the index of the streams leads to other ones")
@@ -270,135 +253,3 @@ def _note_row(row: NoteRow) -> Row:
 def _write_meta(db: sqlite3.Connection, meta: Meta) -> None:
     row = (1, VERSION, meta.commits, meta.weight, meta.check)
     db.execute("insert or replace into meta values (?, ?, ?, ?, ?)", row)
-
-
-# --- A read ---
-
-
-def load_page(
-    db: sqlite3.Connection, stream: str, after: int, place: Place | None
-) -> tuple[list[tuple[int, bytes]], Place | None]:
-    """Return some events, and where the next ones begin, if there are more."""
-    place = place or _first_place(db, stream, after)
-    return ([], None) if place is None else _next_page(db, place)
-
-
-def _first_place(db: sqlite3.Connection, stream: str, after: int) -> Place | None:
-    """Return where to begin; None if there is no such stream."""
-    head = find_head(db, stream)
-    if head is None:
-        return None
-    # What stands there is believed no more than the rest: an index that leads to a
-    # later row would hide those between. The row before it tells.
-    sql = (
-        "select seq, epoch, chain, body from event where stream = ? and seq <= ?"
-        " order by seq desc limit 2"
-    )
-    rows = db.execute(sql, (head.id, after)).fetchall() if after > 0 else []
-    if not rows:
-        return Place(head, after, 0)
-    before = rows[1][2] if len(rows) > 1 else 0
-    seq, _, chain, _ = rows[0]
-    if seq > after or _chained(head, before, rows[0]) != chain:
-        raise Damaged(f"event {seq} of stream {stream!r} is not what was written")
-    return Place(head, after, chain)
-
-
-def _chained(head: Head, before: int, row: Row) -> int:
-    """Return the check number of an event's row, or -1 if it has none."""
-    seq, epoch, _, body = row
-    try:
-        return chained(before, head.name, seq, epoch, body)
-    except TypeError:  # the number before, or the body, is of another kind
-        return -1
-
-
-def _next_page(
-    db: sqlite3.Connection, place: Place
-) -> tuple[list[tuple[int, bytes]], Place | None]:
-    """Return the events from there on, each held against its check number."""
-    sql = (
-        "select seq, epoch, chain, body from event where stream = ? and seq > ?"
-        f" and seq <= ? order by seq limit {PAGE_ROWS}"
-    )
-    head, chain, size = place.head, place.chain, 0
-    events: list[tuple[int, bytes]] = []
-    last = place.seq
-    for seq, epoch, check, body in db.execute(sql, (head.id, last, head.seq)):
-        try:
-            chain = chained(chain, head.name, seq, epoch, body)
-        except TypeError:  # the body is no bytes
-            chain = -1
-        if chain != check:
-            raise Damaged(
-                f"event {seq} of stream {head.name!r} is not what was written after"
-                f" event {last}"
-            )
-        events.append((seq, body))
-        last, size = seq, size + len(body)
-        if size > PAGE_BYTES:
-            break
-    if len(events) == PAGE_ROWS or size > PAGE_BYTES:
-        return events, Place(head, last, chain)
-    if chain != head.chain:
-        raise Damaged(
-            f"stream {head.name!r} ends after event {last}; written was {head.seq}"
-        )
-    return events, None
-
-
-def load_notes(db: sqlite3.Connection, stream: str) -> list[Note]:
-    """Return the notes of a stream; a snapshot that cannot be read is left out."""
-    head = find_head(db, stream)
-    if head is None:
-        return []
-    sql = f"{_NOTE} where stream = ? order by place"
-    notes, kept, due = _judge(head, db.execute(sql, (head.id,)))
-    if (kept, due) != (head.kept, head.due):
-        raise Damaged(f"a note of stream {stream!r} is missing")
-    return notes
-
-
-def load_pending(db: sqlite3.Connection, prefix: str) -> list[tuple[str, Note]]:
-    """Return what is to be delivered and what is due, in all streams of a prefix."""
-    sql = f"{_NOTE} where kind >= {DUE} order by stream, place"
-    rows: dict[int, list[Row]] = {}
-    for row in db.execute(sql):
-        rows.setdefault(row[0], []).append(row)
-    found: list[tuple[str, Note]] = []
-    for head in map(_head, db.execute(f"{_HEAD} where due <> 0 order by id")):
-        notes, _, due = _judge(head, rows.pop(head.id, ()))
-        if due != head.due:
-            raise Damaged(f"a note of stream {head.name!r} is missing")
-        if head.name.startswith(prefix):
-            found += ((head.name, note) for note in notes)
-    if rows:
-        raise Damaged(f"there are notes of streams {[*rows]}, which have none")
-    return found
-
-
-def _judge(head: Head, rows: Iterable[Row]) -> tuple[list[Note], int, int]:
-    """Return the notes in rows, and what those weigh that are kept and that are due."""
-    notes: list[Note] = []
-    weights = [0, 0]
-    for _, place, kind, key, at, body, check in rows:
-        note = _note(kind, key, at, body)
-        if note is not None and check_note(head.name, place, note) == check:
-            notes.append(note)
-            if kind != SNAPSHOT:
-                weights[kind >= DUE] += weigh(check)
-        elif kind == SNAPSHOT:
-            log.warning("a snapshot of %r cannot be read: left out", head.name)
-        else:
-            raise Damaged(
-                f"note {key!r} of stream {head.name!r} is not what was written"
-            )
-    return notes, weights[False], weights[True]
-
-
-def _note(kind: int, key: Any, at: Any, body: Any) -> Note | None:
-    """Return the note in a row, unless its values are of other kinds."""
-    try:
-        return Note(KINDS[kind], key.decode(), at, body + b"")  # no None, no number
-    except _UNREADABLE:
-        return None
