@@ -100,6 +100,14 @@ def gate_here() -> Gate | None:
     return cell.gate
 
 
+def hold_here(place: object, go: Callable[[], None]) -> bool:
+    """Hold something back for which nobody waits; False if there is no gate here."""
+    gate = gate_here()
+    if gate is not None:
+        gate.hold(place, go, lambda _: None)
+    return gate is not None
+
+
 def is_turn_of(cell: Cell) -> bool:
     """Whether this step belongs to the turn of *cell*, not to a task beside it."""
     task: Task | None = current_task()

@@ -226,13 +226,7 @@ def open_actor_system(
         raise ValueError(f"shutdown is seconds from 0, not {shutdown!r}.")
 
     def make() -> ActorSystem:
-        runtime = Runtime(seed)
-        if journal is not None:
-            runtime.box_type = GatedBox
-        if propagate or check_messages:
-            guard = make_guard(propagate, check_messages=check_messages)
-            runtime.guard = guard
-            runtime.box_type = guarded_box(guard, runtime.box_type)
+        runtime = _make_runtime(seed, propagate, check_messages, journal is not None)
         system = ActorSystem(name, supervision, shutdown, runtime)
         system._journal = journal
         return system
@@ -243,6 +237,23 @@ def open_actor_system(
     if cluster is not None:
         parts.append(cluster.__open_cluster__())
     return SystemBlock(make, signals=signals, parts=parts)
+
+
+def _make_runtime(
+    seed: int | None,
+    propagate: Sequence[ContextVar[Any]],
+    check_messages: bool,
+    is_durable: bool,
+) -> Runtime:
+    """Choose what the mailboxes of a system do with each message."""
+    runtime = Runtime(seed)
+    if is_durable:
+        runtime.box_type = GatedBox
+    if propagate or check_messages:
+        guard = make_guard(propagate, check_messages=check_messages)
+        runtime.guard = guard
+        runtime.box_type = guarded_box(guard, runtime.box_type)
+    return runtime
 
 
 def current_system() -> ActorSystem:

@@ -20,28 +20,27 @@ import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._behavior import Recipe
 from ._cell import Cell
 from ._context import Context, cell_of
 from ._errors import leaves
 from ._family import not_open, settle, walk
-from ._gate import gate_here
-from ._halts import Halt, Options
+from ._gate import hold_here
+from ._halts import Halt
 from ._heartbeat import watch_heart
 from ._inbox import Inbox
 from ._letters import Letters
 from ._mailbox import Door, Mailbox
 from ._messages import DeadLetter, DeadReason, Event
 from ._policy import Heartbeat, Supervision
-from ._pools import PoolRef, open_pool
+from ._pools import open_pool
 from ._ref import ActorRef
 from ._registry import Registry, ServiceKey
 from ._routing import Routing
 from ._runtime import Runtime
 from ._snapshot import Snapshot, snapshot_of_all
-from ._spawner import ChildSpec, _Spawner
+from ._spawner import _Spawner
 from ._supervisor import Family
-from ._supervisor_ref import SupervisorRef, open_supervisor
+from ._supervisor_ref import open_supervisor
 from ._timers import cancel_timers
 from ._topics import DEFAULT_BUFFER, Feed, Subscription, Topic, Topics
 from ._waits import CURRENT
@@ -52,10 +51,6 @@ T = TypeVar("T")
 log = logging.getLogger("trio_actors")
 
 SYSTEM: ContextVar[ActorSystem | None] = ContextVar("trio_actors_system", default=None)
-
-
-def _nothing(_: object) -> None:
-    """Nobody waits for what is published."""
 
 
 COUNTERS = ("accepted", "handled", "failed", "abandoned", "expired", "dead_lettered")
@@ -163,12 +158,9 @@ class ActorSystem(_Spawner):
 
     def publish(self, topic: Topic[T], value: T) -> None:
         """Give *value* to every subscriber of *topic*; never waits."""
-        gate = gate_here()
-        if gate is not None:
-            gate.hold(topic.name, partial(self.publish, topic, value), _nothing)
-            return
-        self._runtime.touch("key", f"topic {topic.name}", write=False)
-        self._topics.publish(topic, value)
+        if not hold_here(topic, partial(self.publish, topic, value)):
+            self._runtime.touch("key", f"topic {topic.name}", write=False)
+            self._topics.publish(topic, value)
 
     @overload
     def subscribe(
@@ -245,37 +237,9 @@ class ActorSystem(_Spawner):
             raise not_open("", "actor")
         return self._root
 
-    async def _open_supervisor(
-        self,
-        family: Family,
-        children: tuple[ChildSpec[Any], ...],
-        name: str | None,
-        *,
-        dynamic: bool,
-        max_children: int | None,
-        options: Options,
-    ) -> SupervisorRef:
-        """Start a supervisor; for ``spawn_supervisor()``, in a lower layer."""
-        return await open_supervisor(
-            family,
-            children,
-            name,
-            dynamic=dynamic,
-            max_children=max_children,
-            options=options,
-        )
-
-    async def _open_pool(
-        self,
-        family: Family,
-        recipe: Recipe,
-        size: int,
-        routing: Any,
-        name: str | None,
-        options: Options,
-    ) -> PoolRef[Any]:
-        """Start a pool; for ``spawn_pool()``, which is in a lower layer."""
-        return await open_pool(family, recipe, size, routing, name, options)
+    # For `spawn_supervisor()` and `spawn_pool()`, which are in a lower layer.
+    _open_supervisor = staticmethod(open_supervisor)
+    _open_pool = staticmethod(open_pool)
 
     def _make_context(self, cell: Cell) -> Context[Any]:
         """Make the context of an actor."""
