@@ -19,7 +19,7 @@ from tests.testing.searched import (
     overtaken,
     two_writes,
 )
-from trio_actors import Actor, handler
+from trio_actors import Actor, ActorFailed, handler
 from trio_actors.testing import Faults, World, _engine, _pilot, check, explore
 from trio_actors.testing._search import NotRepeatable
 
@@ -97,6 +97,8 @@ def test_a_search_with_too_many_orders_ends_and_is_not_verified(
     assert (found.schedules, found.failure) == (20, None)
     assert not found.verified
     assert "not verified" in str(found)
+    with pytest.raises(AssertionError, match="not verified"):
+        explore(exhaustive=True)(many)()
 
 
 def test_what_was_tried_in_every_order_is_verified() -> None:
@@ -279,9 +281,9 @@ def test_a_test_that_never_settles_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def stuck(world: World) -> None:
-    for one, other in (("a", "b"), ("b", "a")):
+    for one, other in (("c", "a"), ("a", "b"), ("b", "a")):
         await world.spawn(Asker, f"/{other}", name=one)
-    for name in "ab":
+    for name in "abc":
         ref: Any = world.find(f"/{name}")
         world.client(ref.ask, Read())
     await world.settled()
@@ -299,7 +301,7 @@ class Asker(Actor[Read]):
 
 
 def test_a_deadlock_is_told_with_its_circle() -> None:
-    error = failure_of(stuck).error
+    error = failure_of(stuck).error  # /c waits for it, and is no part of it
     assert "deadlock: /a waits for /b waits for /a" in str(error)
 
 
@@ -348,6 +350,18 @@ def test_a_program_that_goes_another_way_each_time_is_named() -> None:
     assert "message test /register-2" in str(caught.value)
 
 
+def test_a_program_that_fails_only_once_is_named() -> None:
+    runs = 0
+
+    async def fickle(world: World) -> None:
+        nonlocal runs
+        runs += 1
+        assert runs > 1
+
+    with pytest.raises(NotRepeatable, match="0 steps and AssertionError.*0 steps and"):
+        check(fickle)
+
+
 def test_ctrl_c_says_what_was_found_so_far() -> None:
     """Ctrl-C in a search prints what was found."""
     runs = 0
@@ -390,6 +404,30 @@ def test_a_handler_that_says_it_only_reads_is_checked() -> None:
     text = str(failure_of(program).error)
     assert "reads_only" in text
     assert "/register" in text or "Liar" in text
+
+
+class Broken(Register):
+    @handler(reads_only=True)
+    def read(self, message: Read) -> int:
+        raise LookupError
+
+
+def test_a_handler_that_only_reads_may_fail() -> None:
+    async def program(world: World) -> None:
+        register = await world.spawn(Broken, name="register")
+        with pytest.raises(ActorFailed):
+            await register.ask(Read())
+
+    assert check(program).failure is None
+
+
+def test_a_dead_letter_that_nobody_took_is_a_failure() -> None:
+    async def program(world: World) -> None:
+        register = await world.spawn(Register, name="register")
+        register.stop()
+        register.tell_soon(Write(1))
+
+    assert "dead letters that nobody took" in str(failure_of(program).error)
 
 
 def test_a_search_is_not_run_inside_of_a_trio_program() -> None:

@@ -15,8 +15,10 @@ import pytest
 from tests.testing.fuzz import Report, compare, compare_one, program_of
 from tests.testing.hands import Do, Look, Op, Part, Program, Quick, Tied
 from tests.testing.maker import FEATURES, VERBS, make
+from tests.testing.players import perform
 from trio_actors import Supervision
 from trio_actors._runtime import Resource
+from trio_actors.testing import World, check as explored
 from trio_actors.testing._events import Event
 from trio_actors.testing._footprints import Footprints
 from trio_actors.testing._held import HeldBox
@@ -148,6 +150,21 @@ def test_what_was_wrong_once_stays_right(name: str) -> None:
     assert compare_one(ONCE_WRONG[name], report, limit=1000) == ""
     assert report.equal == 1, report
     assert (report.blocked, report.redundant) == (0, 0)
+
+
+def test_a_run_that_is_given_up_is_counted_and_hinders_no_proof() -> None:
+    """Where time passes a plan may turn out to be of no use."""
+    later = Do(1, (("after", 2, Quick(2), "v"),))
+    clients = (("tell", "a", later),), (("sleep", 2),)
+    play = perform(Program((Part("a"),), (clients,), rest=10.0))
+
+    async def program(world: World) -> None:
+        await play(world)
+
+    found = explored(program)
+    assert found.verified
+    assert found.blocked == 1
+    assert found.redundant == 0
 
 
 # --- The fuzz itself: planted errors ------------------------------------------------

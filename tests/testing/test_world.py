@@ -442,3 +442,11 @@ async def test_sleeps_that_end_at_one_moment_end_in_the_order_in_which_they_bega
         world.client(sleeper, number)
     await world.settled()
     assert order == list(range(50))
+
+
+def test_a_program_that_stops_its_own_world_has_not_come_to_its_end() -> None:
+    async def scenario(world: World) -> None:
+        world.stop()
+        await trio.sleep_forever()
+
+    assert "stopped its own world before" in failing(scenario, AssertionError)

@@ -309,13 +309,11 @@ class Explorer:
             check_same(run, again)
 
     async def _shrink(self, failed: Run) -> None:
-        """Look for a smaller schedule that fails in the same way."""
+        """Look for a smaller schedule that fails in the same way.
+
+        There is no smaller plan of crashes: those were searched before.
+        """
         found = self.found
-        if found.plan:
-            run = await self._again({}, ())
-            if is_like(run.error, failed.error):
-                found.failed, found.plan, found.smallest = run, (), {}
-                return
         shrinker = Shrinker(failed)
         for proposal in shrinker:
             run = await self._again(proposal, found.plan)

@@ -184,12 +184,9 @@ class Lab:
         try:
             async with enter(ControlledWorld(pilot, RULES_OF_ALL)) as world:
                 await self._fly(world, run)
-        except BaseExceptionGroup as group:
+        except (BaseExceptionGroup, AssertionError) as error:  # also the world's books
             if run.error is None and not run.blocked:
-                run.error = _only(group)
-        except AssertionError as error:  # the books of the world
-            if run.error is None and not run.blocked:
-                run.error = error
+                run.error = _only(error)
         finally:
             clock.observer = None
             clock.in_haste = False
