@@ -531,3 +531,24 @@ def test_system_exit_in_a_handler_leaves_after_the_stop_hooks() -> None:
 
     assert [type(one) for one in failures_of(main)] == [SystemExit]
     assert log == ["a+", "b+", "b-", "a-"]
+
+
+def test_an_end_while_the_system_settles_is_seen() -> None:
+    """SHUT: leaving waits for who is at work, not for who has ended by itself."""
+
+    class Brief(Actor[Note]):
+        @handler
+        async def note(self, message: Note) -> None:
+            await trio.sleep(0.1)
+            self.context.stop()
+
+        async def stopped(self, reason: Exit) -> None:
+            await trio.sleep(0.1)
+
+    async def main() -> None:
+        began = trio.current_time()
+        async with open_system() as system:
+            await (await system.spawn(Brief)).tell(Note())
+        assert trio.current_time() - began == pytest.approx(0.2)
+
+    run_main(main)

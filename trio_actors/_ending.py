@@ -238,6 +238,7 @@ class Ending(Incarnation):
         family.remove(me)  # the name is free before anybody is told
         self.runtime.touch("watch", self.path)
         self.enter("stopped")
+        self.signal()  # who waits until it is idle waits no more
         self.announce("stopped", exit.error)
         self._tell_watchers()
         self._tell_links(exit)
