@@ -29,7 +29,7 @@ from ._halts import Watch, death_pact
 from ._messages import Request, Terminated
 from ._pending import Reply
 from ._ref import ActorRef, _KeyFor, _RequestTo, _SourceOf
-from ._registry import Nobody, ServiceKey
+from ._registry import ServiceKey
 from ._spawner import _Spawner
 from ._supervisor import Family, family_of
 from ._timers import FROM_MESSAGE, cancel_timer, set_timer
@@ -311,11 +311,9 @@ class Context(_Spawner, Generic[M_contra]):
 
 def cell_of(ref: ActorRef[Any], verb: str) -> Cell:
     """Return the one actor behind a ref; TypeError if there is none, or many."""
-    if not isinstance(cast("object", ref), ActorRef) or isinstance(
-        cast("object", ref._cell), Nobody
-    ):
+    if not isinstance(cast("object", ref), ActorRef) or ref._is_no_one:
+        advice = getattr(ref, "_is_no_one", "Find one by system.find().")
         raise TypeError(
-            f"{verb}() wants the ref of one actor, but got {ref!r}. Find one by"
-            " system.find(key), or watch who has a key by system.subscribe(key)."
+            f"{verb}() wants the ref of one actor, but got {ref!r}. {advice}"
         )
     return ref._cell

@@ -71,7 +71,7 @@ class Growing:
     closing: Halt = Halt.NONE
     done: bool = False
     slit: DeadReason | None = None  # set: children are born with shut doors
-    changed: Callable[[], None] | None = None
+    changed: Callable[[Cell], None] | None = None  # with who came, or has gone
     _nursery: trio.Nursery | None = None
     _work_scope: trio.CancelScope | None = None
     _named: int = 0
@@ -138,7 +138,7 @@ class Growing:
         if options.heartbeat is not None:
             self.system._watch_heart(cell, options.heartbeat)
         if self.changed is not None:
-            self.changed()
+            self.changed(cell)
         return cell
 
     @property

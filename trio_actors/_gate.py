@@ -74,10 +74,8 @@ class Gate:
     def release(self, place: object = None) -> None:
         """Let go what is held; with a *place* only what goes there."""
         held = self._held
-        going = [one for one in held if place is None or one.place is place]
-        self._held = [
-            one for one in held if place is not None and one.place is not place
-        ]
+        going = [one for one in held if place is None or one.place == place]
+        self._held = [one for one in held if place is not None and one.place != place]
         gate, self.cell.gate = self.cell.gate, None
         try:
             for one in going:

@@ -111,10 +111,11 @@ class GatedBox(Box):
         if gate is None:
             return False
         inner = item.content if type(item) is Carried else item
-        if isinstance(inner, Call) and inner.asker is gate.cell and gate.lets_ask(self):
+        to = cast("Any", self.owner).ref  # of an entity, whichever box it has
+        if isinstance(inner, Call) and inner.asker is gate.cell and gate.lets_ask(to):
             return False
         lost = partial(lose, gate.cell, inner)
-        gate.hold(self, partial(self._let_through, item), lost)
+        gate.hold(to, partial(self._let_through, item), lost)
         return True
 
     def _let_through(self, item: Any) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from contextvars import Token
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ._behavior import NO_SHAPE, Actor, Shape
 from ._box import Box
@@ -28,6 +28,7 @@ from ._topics import Feed
 if TYPE_CHECKING:
     from trio.lowlevel import Task
 
+    from ._cell import Cell
     from ._runtime import Runtime
     from ._system import ActorSystem
 
@@ -41,6 +42,22 @@ RING = 16
 
 class Batch(list[Any]):
     """Several items in hand; a message may be a list, too."""
+
+
+class Heir(Protocol):
+    """What takes over what an actor leaves, and what comes too late for it."""
+
+    def takes_rest(self, cell: Cell) -> bool:
+        """Whether it takes what waits in the mailbox of an actor that ends."""
+        ...
+
+    def take_rest(self, cell: Cell, items: list[Any]) -> None:
+        """Take that, in its order."""
+        ...
+
+    def take_late(self, cell: Cell, item: Any) -> bool:
+        """Take what the actor refuses; False if it is a dead letter."""
+        ...
 
 
 class Hand:
@@ -92,6 +109,7 @@ class Hand:
     sabotage: BaseException | None = None
     gate: Gate | None = None  # of a durable actor's turn
     entity: tuple[str, str] | None = None  # of which kind, and its key
+    heir: Heir | None = None  # an entity loses nothing
     due: float = math.inf  # its next reminder, by the clock on the wall
 
     def __init__(self) -> None:
@@ -326,8 +344,27 @@ class Hand:
         if isinstance(item, Call) and item.open:
             item.fail(error_for(reason, cast("Any", self), message))
 
+    def _bequeath(self, heir: Heir) -> None:
+        """Let somebody else handle what waits here."""
+        self.unstash()
+        rest: list[Any] = []
+        while self.box.count:
+            item = self.box.take()
+            content = item.content if type(item) is Carried else item
+            if isinstance(content, Signal) or (
+                isinstance(content, Call) and content.abandoned
+            ):
+                self.bury(item, "stopped")
+            else:
+                rest.append(item)
+        if rest:
+            self.box.accepted -= len(rest)
+            heir.take_rest(cast("Any", self), rest)
+
     def bury_all(self, reason: DeadReason) -> None:
-        """Make dead letters of all that waits."""
+        """Make dead letters of all that waits, unless somebody takes it over."""
+        if self.heir is not None and self.heir.takes_rest(cast("Any", self)):
+            self._bequeath(self.heir)
         if self.stash is not None:
             stash, self.stash = self.stash, None
             for item in stash:

@@ -159,6 +159,9 @@ class Incarnation(Life):
 
     def refuse(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter of a message that does not get into the mailbox."""
+        heir = None if reason == "overflow" else self.heir
+        if heir is not None and heir.take_late(self.me, item):
+            return
         if self.phase == "stopped":
             self.system._count_refused()
             self._dead_letter(item, reason)

@@ -56,7 +56,7 @@ class PoolActor(Actor[Never]):
         """Start the workers, and give them what has waited for them."""
         cell: Cell = self.context._cell
         family = family_of(cell)
-        family.changed = lambda: refresh(self._pool, family)
+        family.changed = lambda _: refresh(self._pool, family)
         for _ in range(self._pool.size):
             await family.spawn(self._pool.recipe, None, self._pool.options)
         self._pool.hands_over = True

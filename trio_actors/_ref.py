@@ -14,6 +14,7 @@ from itertools import islice
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Generic,
     NoReturn,
     Protocol,
@@ -75,6 +76,8 @@ class ActorRef(Generic[M_contra]):
     """
 
     __slots__ = ("_cell",)
+
+    _is_no_one: ClassVar[str] = ""  # why it is not the ref of one actor
 
     def __init__(self, cell: Cell) -> None:
         self._cell: Cell = cell

@@ -239,6 +239,10 @@ class ServiceRef(RoutedRef[M_contra]):
 
     __slots__ = ("_key", "_registry", "_routing")
 
+    _is_no_one = (
+        "Find one by system.find(key), or watch who has a key by system.subscribe(key)."
+    )
+
     def __init__(
         self,
         registry: Registry,

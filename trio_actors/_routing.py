@@ -247,6 +247,8 @@ class RoutedRef(ActorRef[M_contra]):
                 self._race(item, targets)
                 return waited
             (target,) = targets
+            if isinstance(target, RoutedRef):
+                return await target._put(item, message)  # it waits in its own way
             if target._accept(item):
                 return waited
             if target._cell.box.overflow != "block":

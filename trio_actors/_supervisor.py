@@ -141,7 +141,7 @@ class Family(Restarting):
         self._windows.pop(cell.name, None)
         self._pauses.pop(cell.name, None)
         if self.changed is not None:
-            self.changed()
+            self.changed(cell)
 
     def ended(self, cell: Cell, exit: Exit) -> None:
         """Answer the end of a child: who else fails or stops because of it."""

@@ -22,6 +22,7 @@ import trio
 from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
 
 from .._cell import Cell
+from .._context import cell_of
 from .._family import walk
 from .._guard import GatedBox
 from .._messages import DeadLetter, DeadReason
@@ -182,7 +183,7 @@ class World(ActorSystem):
 
     def crash(self, ref: ActorRef[Never], error: Exception | None = None) -> None:
         """Fail an actor at its next message."""
-        crash(ref._cell, error)
+        crash(cell_of(ref, "crash"), error)
 
     def use(self, journal: _Journal) -> None:
         """Let the durable actors of this world write to *journal*.
