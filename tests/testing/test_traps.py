@@ -250,3 +250,27 @@ async def over_at_once(world: World) -> None:
 
 def test_a_client_need_not_have_begun_when_a_test_fails() -> None:
     assert isinstance(failure_of(over_at_once).error, LookupError)
+
+
+class Patient(Watcher):
+    """Gets a signal and a timer's message, and has another timer when all fails."""
+
+    async def started(self) -> None:
+        self.context.send_after(1, Write(1))
+        self.context.send_after(90, Write(2))
+
+
+async def failing_later(world: World) -> None:
+    paid: list[int] = []
+    seen_there: list[object] = []
+    other = await world.spawn(Till, paid, name="other")
+    await world.spawn(Patient, other, seen_there, name="patient")
+    other.stop()
+    await trio.sleep(2)
+    assert len(seen_there) < 2
+
+
+def test_what_a_signal_and_a_timer_bring_is_shown_as_what_it_is() -> None:
+    report = str(failure_of(failing_later))
+    assert "Terminated(" in report
+    assert "Write(value=1)" in report
