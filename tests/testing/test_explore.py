@@ -71,6 +71,21 @@ def test_a_test_that_is_not_async_is_refused_at_once() -> None:
         explore()(test_it)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def test_a_decorator_without_parentheses_is_refused_at_once() -> None:
+    async def test_it(world: World) -> None: ...
+
+    with pytest.raises(TypeError, match=r"write @explore\(\), with parentheses"):
+        explore(test_it)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_a_program_that_is_not_async_is_told_so() -> None:
+    def program(world: World) -> None: ...
+
+    found = check(program)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert found.failure is not None
+    assert "Write async def program" in str(found.failure.error)
+
+
 def test_a_test_without_a_parameter_is_refused_at_once() -> None:
     async def test_it() -> None: ...
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Literal, ParamSpec, final
+from typing import Any, Concatenate, Literal, Never, ParamSpec, final
 
 import attrs
 
@@ -266,7 +266,7 @@ def check(
 
 
 def explore(
-    *,
+    *bare: Never,
     schedules: int = 1000,
     exhaustive: bool = False,
     faults: Faults = NO_FAULTS,
@@ -304,7 +304,10 @@ def explore(
 
     Raises:
         ValueError: There is no such option.
+        TypeError: It stands above a test without parentheses.
     """
+    if bare:
+        raise TypeError("write @explore(), with parentheses, above a test.")
     options = Options(
         schedules=schedules,
         exhaustive=exhaustive,

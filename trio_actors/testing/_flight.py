@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule
 
-from .._errors import leaves
+from .._errors import leaves, show
 from .._family import walk
 from .._halts import Halt
 from .._policy import Supervision
@@ -198,7 +199,13 @@ class Lab:
 
     async def _fly(self, world: ControlledWorld, run: Run) -> None:
         try:
-            run.outcome = await self.program(world)
+            running: Any = self.program(world)
+            if not inspect.isawaitable(running):
+                raise TypeError(
+                    f"a program is async, but this one gave {show(running)}. Write"
+                    " async def program(world: World)."
+                )
+            run.outcome = await running
             self._has_returned = True
             await world._run_out()
         except Exception as error:
