@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import trio
 
-from trio_actors import ActorSystem, current_system, open_actor_system
+from trio_actors import ActorStopped, ActorSystem, current_system, open_actor_system
 
 from .files import lock
 from .messages import ROUTER, Delete, Get, Reset, Set, Since
@@ -30,8 +30,8 @@ async def open_kvstore(
         kind: How it is kept.
 
     Raises:
-        Unusable: It cannot be opened, or somebody else has it. In a group, if it is
-            seen only when the store starts.
+        Unusable: It cannot be opened, or somebody else has it. In a group, where it is
+            the store that finds out.
         ImportError: What a journal needs is not installed.
         Damaged: The journal is none; it was set aside.
         OSError: The journal cannot be opened.
@@ -40,6 +40,7 @@ async def open_kvstore(
         file = JsonFile(directory)
         async with open_actor_system("kvstore", supervision=GIVE_UP) as system:
             await system.spawn(Router, lambda: Store(file), name="router")
+            await until_open()
             yield system
         return
     # Only who wants a journal needs what it is made of.
@@ -53,7 +54,18 @@ async def open_kvstore(
             "kvstore", supervision=GIVE_UP, journal=journal
         ) as system:
             await system.spawn(Router, JournalStore, name="router")
+            await until_open()
             yield system
+
+
+async def until_open() -> None:
+    """Wait until the store answers."""
+    try:
+        await writer_since()
+    except ActorStopped:
+        # It will not. The router is being told, and ends the system, and so this wait,
+        # with the reason.
+        await trio.sleep_forever()
 
 
 async def set(key: str, value: str) -> None:

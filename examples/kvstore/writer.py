@@ -17,7 +17,7 @@ import trio
 
 from trio_actors import Inbox
 
-from .files import NotStored, lock, read, write
+from .files import NotStored, Unusable, lock, read, write
 from .messages import Delete, Load, Loaded, Set, WriterMessage, changed
 
 LOCK = "store.lock"
@@ -67,19 +67,30 @@ class JsonFile:
 async def writer(inbox: Inbox[WriterMessage], disk: Disk) -> None:
     """Write the whole map at each change of it."""
     since = trio.current_time()
-    async with disk.opened() as stored:
-        data = stored
+    try:
+        async with disk.opened() as stored:
+            await write_changes(inbox, disk, Loaded(stored, since))
+    except Unusable as error:
+        # The store asks for the map: it learns why there is none.
         async for message in inbox:
-            match message:
-                case Load():
-                    inbox.reply(message, Loaded(data, since))
-                case Set() | Delete():
-                    after = changed(data, message)
-                    try:
-                        if after != data:
-                            await disk.write(after)
-                    except NotStored as error:
-                        inbox.fail(message, error)
-                    else:
-                        data = after
-                        inbox.reply(message, None)
+            inbox.fail(message, error)
+
+
+async def write_changes(
+    inbox: Inbox[WriterMessage], disk: Disk, loaded: Loaded
+) -> None:
+    """Answer until the end, while the file is open."""
+    async for message in inbox:
+        match message:
+            case Load():
+                inbox.reply(message, loaded)
+            case Set() | Delete():
+                data = changed(loaded.data, message)
+                try:
+                    if data != loaded.data:
+                        await disk.write(data)
+                except NotStored as error:
+                    inbox.fail(message, error)
+                else:
+                    loaded = Loaded(data, loaded.since)
+                    inbox.reply(message, None)

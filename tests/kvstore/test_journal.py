@@ -143,8 +143,8 @@ async def test_i_a_damaged_journal_is_set_aside_and_never_overwritten(
     (tmp_path / "store.db").write_bytes(damaged)
     with pytest.raises(ExceptionGroup) as caught:
         async with api.open_kvstore(tmp_path, "sqlite"):
-            await api.get("hello")
-    first, *_ = caught.value.exceptions
+            raise AssertionError
+    (first,) = caught.value.exceptions
     assert isinstance(first, Unusable)
     assert isinstance(first.__cause__, Damaged)
     assert "set aside as" in str(first)
@@ -161,11 +161,11 @@ async def test_the_directory_is_for_one_whatever_it_keeps(tmp_path: Path) -> Non
                 raise AssertionError
         with pytest.raises(ExceptionGroup) as caught:
             async with api.open_kvstore(tmp_path):
-                await api.get("hello")
-        assert caught.value.subgroup(Unusable) is not None
+                raise AssertionError
+        assert [type(error) for error in caught.value.exceptions] == [Unusable]
 
 
-@explore(schedules=300, faults=Faults(crash=2))
+@explore(schedules=200, faults=Faults(crash=2))
 @linearizable(Model)
 async def test_the_history_is_linearizable_over_crashes_and_resets(
     world: World,
@@ -186,7 +186,7 @@ async def test_the_history_is_linearizable_over_crashes_and_resets(
     world.dead()
 
 
-@explore(schedules=300)
+@explore(schedules=200)
 @linearizable(Model, key=lambda request: getattr(request, "key", None))
 async def test_the_history_is_linearizable_over_failing_writes(world: World) -> None:
     """With writes that fail before they are stored, and after."""

@@ -158,7 +158,9 @@ async def test_a_change_that_nobody_is_sure_of_is_read_again(world: World) -> No
     assert restarts(world)["/router/store"] == 1
 
 
-async def test_a_store_that_cannot_be_opened_ends_the_system_with_its_error() -> None:
+async def test_a_store_that_cannot_be_opened_ends_the_system_with_its_error(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     """Starting anew would not mend it: the error leaves the block, as it was raised."""
     disk = MemoryDisk()
     disk.is_open = True  # somebody has it
@@ -172,7 +174,9 @@ async def test_a_store_that_cannot_be_opened_ends_the_system_with_its_error() ->
     assert disk.opened_at == []
 
 
-async def test_a_store_that_has_ended_for_good_ends_the_system() -> None:
+async def test_a_store_that_has_ended_for_good_ends_the_system(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     """Nobody would answer any more; an earlier router's store is none of ours."""
     with pytest.raises(ExceptionGroup) as caught:
         async with open_actor_system("kv", supervision=GIVE_UP) as system:
@@ -184,7 +188,8 @@ async def test_a_store_that_has_ended_for_good_ends_the_system() -> None:
             store = system.find("/router/store")
             assert store is not None
             store.stop()
-            await trio.sleep_forever()
+            with trio.fail_after(60):
+                await trio.sleep_forever()
     (first,) = caught.value.exceptions
     assert isinstance(first, Unusable)
     assert str(first).startswith("the store has ended: ")
@@ -315,7 +320,7 @@ async def attempt(fn: Callable[..., Awaitable[Any]], *args: str) -> None:
         await fn(*args)
 
 
-@explore(schedules=400, faults=Faults(crash=2))
+@explore(schedules=300, faults=Faults(crash=2))
 @linearizable(Model)
 async def test_the_history_is_linearizable_over_crashes_and_resets(
     world: World,
@@ -339,7 +344,7 @@ async def test_the_history_is_linearizable_over_crashes_and_resets(
     world.dead()
 
 
-@explore(schedules=300)
+@explore(schedules=200)
 @linearizable(Model, key=lambda request: getattr(request, "key", None))
 async def test_the_history_is_linearizable_while_the_disk_hangs(world: World) -> None:
     """S3-6: heartbeats, resets and writes in any order, a late write included."""
