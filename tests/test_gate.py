@@ -605,6 +605,32 @@ async def test_outside_of_a_turn_nothing_is_held(world: World) -> None:
     assert await probe.receive() == "started"
 
 
+async def test_what_is_sent_waits_for_all_tasks_of_the_handler(
+    world: World, journal: MemoryJournal
+) -> None:
+    probe = Probe[str](world)
+
+    async def act(ledger: Ledger) -> None:
+        async def second() -> None:
+            await trio.sleep(0.5)
+            await ledger.persist(Added("b"))
+
+        async def third() -> None:
+            await trio.sleep(0.7)
+            await probe.ref.tell("after both")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ledger.persist, Added("a"))
+            nursery.start_soon(second)
+            nursery.start_soon(third)
+
+    journal.delay(1)
+    ledger = await ledger_in(world)
+    await ledger.tell(Do(act))
+    await probe.receive()
+    assert trio.current_time() == 2
+
+
 async def kill(system: ActorSystem, ledger: Words) -> None:
     ledger.kill()
 

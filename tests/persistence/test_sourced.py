@@ -1,5 +1,9 @@
 """Event-sourced actors: what has happened makes the state, now and after a restart."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
 import pytest
 import trio
 
@@ -13,14 +17,25 @@ from tests.persistence.bank import (
     Overdrawn,
     Withdraw,
 )
+from tests.persistence.ledger import Added, Do, Ledger, Read, add, stored
 from trio_actors import (
     ActorFailed,
     ActorRef,
+    StartFailed,
     Supervision,
     handler,
     open_actor_system,
+    tagged,
 )
-from trio_actors.persistence import Entities, Fenced, MemoryJournal, WriteFailed
+from trio_actors.persistence import (
+    Entities,
+    EventSourced,
+    Fenced,
+    MemoryJournal,
+    Note,
+    WriteFailed,
+    applies,
+)
 from trio_actors.testing import Probe, World, check
 
 
@@ -184,3 +199,223 @@ async def test_a_scope_in_the_handler_that_ends_leaves_nothing_half_stored(
     account.restart()
     assert await account.ask(Balance()) == 3
     assert journal.statistics()["events"] == 1
+
+
+# --- Snapshots ---
+
+
+class Often(Ledger):
+    snapshot_every = 3
+
+
+async def notes_of(journal: MemoryJournal, kind: str) -> list[Note]:
+    return [one for one in await journal.notes("/ledger") if one.kind == kind]
+
+
+def folds(cls: type[Ledger]) -> list[str]:
+    """Count what is folded from now on."""
+    plan = cls._plan_of_class()
+    fold, seen = plan.folds[Added], list[str]()
+
+    def count(self: Any, event: Added) -> Any:
+        seen.append(event.word)
+        return fold(self, event)
+
+    plan.folds[Added] = count
+    return seen
+
+
+async def test_a_snapshot_is_made_every_so_many_events_and_two_are_kept(
+    world: World,
+) -> None:
+    journal = MemoryJournal()
+    world.use(journal)
+    ledger = await world.spawn(Often, name="ledger")
+    for number, words in enumerate(["ab", "c", "defghij", "k", "l"]):
+        await ledger.ask(Do(add(*words)))
+        keys = [note.key for note in await notes_of(journal, "snapshot")]
+        assert keys == [[], ["3"], ["3", "10"], ["3", "10"], ["10", "12"]][number]
+
+
+async def restarted(world: World, ledger: Any) -> tuple[tuple[str, ...], list[str]]:
+    """Start it again; return its state, and which events it read for that."""
+
+    class Again(Often): ...
+
+    seen = folds(Again)
+    ledger.kill()
+    await ledger.wait_stopped()
+    again = await world.spawn(Again, name="ledger")
+    return await again.ask(Read()), seen
+
+
+@pytest.mark.parametrize(
+    ("damaged", "read"), [((), "gh"), (("6",), "defgh"), (("3", "6"), "abcdefgh")]
+)
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x93\xa0\x00\x07"])
+async def test_a_snapshot_that_cannot_be_read_costs_time_only(
+    damaged: tuple[str, ...],
+    read: str,
+    body: bytes,
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal = MemoryJournal()
+    world.use(journal)
+    ledger = await world.spawn(Often, name="ledger")
+    for word in "abcdefgh":
+        await ledger.ask(Do(add(word)))
+    notes = journal._streams["/ledger"].notes
+    for key in damaged:
+        notes["snapshot", key] = attrs.evolve(notes["snapshot", key], body=body)
+    state, seen = await restarted(world, ledger)
+    assert state == tuple("abcdefgh")
+    assert seen == list(read)
+    assert caplog.text.count("its snapshot after event") == len(damaged)
+
+
+async def test_a_state_that_cannot_be_encoded_goes_on_without_snapshots(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and nothing is lost: all events are read at the next start."""
+    journal = MemoryJournal()
+    world.use(journal)
+
+    class Odd(Often):
+        @applies
+        def added(self, event: Added) -> tuple[str, ...]:
+            return (*self.state, 7)  # type: ignore[arg-type]
+
+    ledger = await world.spawn(Odd, name="ledger")
+    await ledger.ask(Do(add(*"abcd")))
+    assert "/ledger: no snapshot could be made of its state" in caplog.text
+    assert await notes_of(journal, "snapshot") == []
+    assert await stored(journal) == tuple("abcd")
+    ledger.restart()
+    state: Any = await ledger.ask(Read())
+    assert state == (7, 7, 7, 7)
+
+
+async def test_a_snapshot_of_a_write_that_fails_is_none(world: World) -> None:
+    journal = MemoryJournal()
+    world.use(journal)
+    ledger = await world.spawn(Often, name="ledger")
+    for after_commit in (False, True):
+        journal.fail_next(after_commit=after_commit)
+        with pytest.raises(ActorFailed):
+            await ledger.ask(Do(add(*"abc")))
+        kept = await stored(journal)
+        assert await ledger.ask(Read()) == kept
+        assert len(await notes_of(journal, "snapshot")) == len(kept) // 3
+
+
+# --- Bad input ---
+
+
+async def test_a_handler_that_changes_its_event_changes_nothing_that_is_stored(
+    world: World,
+) -> None:
+    """What is folded is what was stored, now as after a restart."""
+
+    @tagged("sourced-loose@1")
+    @attrs.frozen
+    class Loose:
+        words: list[str]
+
+    class Holds(EventSourced[Do | Read, Loose, tuple[str, ...]]):
+        initial = ()
+
+        @handler
+        async def do(self, message: Do) -> None:
+            event = Loose(["a"])
+            await self.persist(event)
+            event.words.append("b")
+            await trio.sleep(1)
+            event.words.append("c")
+
+        @handler
+        def read(self, message: Read) -> tuple[str, ...]:
+            return self.state
+
+        @applies
+        def loose(self, event: Loose) -> tuple[str, ...]:
+            return (*self.state, *event.words)
+
+    holds = await world.spawn(Holds, name="ledger")
+    await holds.ask(Do(add()))
+    assert await holds.ask(Read()) == ("a",)
+    holds.restart()
+    assert await holds.ask(Read()) == ("a",)
+
+
+async def test_an_event_of_two_megabytes_is_stored(world: World) -> None:
+    word = "é" * 1_000_000
+    ledger = await world.spawn(Ledger, name="ledger")
+    await ledger.ask(Do(add(word)))
+    ledger.restart()
+    assert await ledger.ask(Read()) == (word,)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x93\xabledger-added\x09\x80"])
+async def test_an_event_that_cannot_be_read_fails_the_start(
+    body: bytes, world: World
+) -> None:
+    """Of an unknown version, or no event at all: never a wrong value, never a gap."""
+    journal = MemoryJournal()
+    world.use(journal)
+    journal.stay_open()
+    epoch = await journal.claim("/ledger")
+    await journal.append("/ledger", epoch, 0, [body])
+    with pytest.raises(StartFailed) as caught:
+        await world.spawn(Ledger, name="ledger")
+    assert "Ledger" in str(caught.value.__cause__)
+    assert journal.statistics()["events"] == 1
+
+
+KEYS = ["ä/b", "a%2Fb", "../..", "a b\n\0c", "🙂" * 50, "-", "x" * 500]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+async def test_an_entity_has_any_key(key: str, world: World) -> None:
+    accounts = Entities(world, Account)
+    await accounts.get(key).ask(Deposit(1))
+    assert await accounts.get(key).ask(Balance()) == 1
+    assert await accounts.get(key + "'").ask(Balance()) == 0
+
+
+async def test_a_journal_may_read_by_any_iterator(world: World) -> None:
+    """It need not be a generator, nor one of those that are here."""
+
+    class Plain:
+        def __init__(self, journal: MemoryJournal) -> None:
+            self.journal = journal
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.journal, name)
+
+        def read(self, stream: str, after: int) -> AsyncIterator[tuple[int, bytes]]:
+            events = self.journal._streams[stream].events
+
+            class Each:
+                def __init__(self) -> None:
+                    self.left = iter(events)
+
+                def __aiter__(self) -> Any:
+                    return self
+
+                async def __anext__(self) -> tuple[int, bytes]:
+                    await trio.lowlevel.checkpoint()
+                    for seq, body in self.left:
+                        return seq, body
+                    raise StopAsyncIteration
+
+            return Each()
+
+    journal = MemoryJournal()
+    journal.stay_open()
+    plain: Any = Plain(journal)
+    world.use(plain)
+    ledger = await world.spawn(Ledger, name="ledger")
+    await ledger.ask(Do(add("a", "b")))
+    ledger.restart()
+    assert await ledger.ask(Read()) == ("a", "b")

@@ -74,14 +74,16 @@ def arguments_of(cls: Any, base: type, known: Mapping[Any, Any]) -> tuple[Any, .
         raise Unresolved(
             NameError("a name that is defined further down"), hopeless=False
         )
-    for found, written in read:
-        given = [substitute(one, known) for one in written]
-        if found is base:
-            return tuple(given)
-        if isinstance(found, type) and issubclass(found, base):
-            below = bind(getattr(found, "__parameters__", ()), given)
-            return arguments_of(found, base, below)
-    return ()
+    found, written = next(
+        (one, inside)
+        for one, inside in read
+        if isinstance(one, type) and issubclass(one, base)
+    )
+    given = [substitute(one, known) for one in written]
+    if found is base:
+        return tuple(given)
+    below = bind(getattr(found, "__parameters__", ()), given)
+    return arguments_of(found, base, below)
 
 
 def has_variables(written: Any) -> bool:
@@ -182,6 +184,24 @@ class Plan:
             raise TypeError(
                 f"{self.name}: {what} is a {spell(self.state)}, but got {show(state)}."
                 + " Return the next state." * (state is None)
+            )
+
+    def check_fresh(self, state: object, what: str) -> None:
+        """Refuse a state that was changed in place: there was no way back from it.
+
+        Args:
+            state: The very object that was the state before.
+            what: What gave it.
+
+        Raises:
+            TypeError: It is of a class whose instances can be changed.
+        """
+        kind = type(state)
+        if kind in (dict, list, set):  # a record that is not frozen is not stored
+            raise TypeError(
+                f"{self.name}: {what} is the {spell(kind)} that was the state before."
+                " A state is never changed in place; make a new one, as in"
+                " {**self.state, key: value}."
             )
 
     # --- Events ---

@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from ._durable import UNREAD, _Durable, put
@@ -103,6 +103,8 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         state = fold(self, event)
         if not isinstance(state, plan.state_kinds):
             plan.check_state(state, f"what {fold.__name__}() returns")
+        if state is self._live:
+            plan.check_fresh(state, f"what {fold.__name__}() returns")
         put(self, "_live", state)
 
     # --- Snapshots ---
@@ -149,6 +151,11 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
                 break
         put(self, "_snapshots", tuple(sorted(found)))
         store.seq = after
-        async for seq, body in store.journal.read(store.stream, after):
-            self._apply(codec.decode(body))
-            store.seq = seq
+        events = store.journal.read(store.stream, after)
+        try:
+            async for seq, body in events:
+                self._apply(codec.decode(body))
+                store.seq = seq
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()

@@ -55,6 +55,8 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
         store = await self._begin_write("save")
         plan = self._plan_of_class()
         plan.check_state(state, "what is saved")
+        if state is self.state:
+            plan.check_fresh(state, "what is saved")
         body, as_stored = plan.state_codec.stored(state)
         put(self, "_live", as_stored)
         store.note(Note("state", "", body=body))

@@ -1,0 +1,342 @@
+"""Reminders: timers that outlive the process."""
+
+import math
+from typing import Any
+
+import pytest
+import trio
+
+from tests.persistence.ledger import Added, Do, Ledger, Read, add
+from trio_actors import ActorFailed, ActorRef, Supervision, handler
+from trio_actors.persistence import DurableState, MemoryJournal, Reminder
+from trio_actors.testing import World
+
+Ref = ActorRef[Any]
+
+
+@pytest.fixture
+def journal(world: World) -> MemoryJournal:
+    journal = MemoryJournal()
+    world.use(journal)
+    return journal
+
+
+def remind(name: str, delay: float, every: float | None = None) -> Do:
+    async def act(ledger: Ledger) -> None:
+        await ledger.remind(name, delay, every=every)
+
+    return Do(act)
+
+
+def cancel(name: str) -> Do:
+    async def act(ledger: Ledger) -> None:
+        await ledger.cancel_reminder(name)
+
+    return Do(act)
+
+
+class Keeps(Ledger):
+    """Stores what it was reminded of, and when, and how often that was missed."""
+
+    @handler
+    async def on_reminder(self, message: Reminder) -> None:
+        at = int(self.context.system._runtime.wall())
+        await self.persist(Added(f"{message.name} at {at} missed {message.missed}"))
+
+
+async def spawn(world: World, cls: Any = Keeps) -> Ref:
+    return await world.spawn(cls, name="ledger")
+
+
+async def come_back(ledger: Ref, after: float, world: World) -> Ref:
+    """Let the program end, and start again *after* seconds."""
+    ledger.kill()
+    await ledger.wait_stopped()
+    await trio.sleep(after)
+    return await spawn(world)
+
+
+async def test_one_comes_when_it_is_due_and_once(world: World) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    await ledger.ask(remind("b", 5))
+    await trio.sleep(100)
+    assert await ledger.ask(Read()) == ("b at 5 missed 0", "a at 10 missed 0")
+    ledger.restart()
+    await trio.sleep(100)
+    assert len(await ledger.ask(Read())) == 2
+
+
+async def test_one_that_is_still_to_come_outlives_the_program(
+    world: World, journal: MemoryJournal
+) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    ledger = await come_back(ledger, 4, world)
+    await trio.sleep(7)
+    assert await ledger.ask(Read()) == ("a at 10 missed 0",)
+
+
+async def test_one_that_is_overdue_comes_at_once_and_once(
+    world: World, journal: MemoryJournal
+) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    ledger = await come_back(ledger, 40, world)
+    await trio.sleep(0.1)
+    assert await ledger.ask(Read()) == ("a at 40 missed 1",)
+    ledger = await come_back(ledger, 40, world)
+    assert len(await ledger.ask(Read())) == 1
+
+
+async def test_one_that_repeats_says_how_often_it_was_missed(
+    world: World, journal: MemoryJournal
+) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10, every=10))
+    await trio.sleep(21)
+    ledger = await come_back(ledger, 44, world)  # due at 30, 40, 50, 60
+    await trio.sleep(10)
+    assert await ledger.ask(Read()) == (
+        "a at 10 missed 0",
+        "a at 20 missed 0",
+        "a at 65 missed 4",
+        "a at 70 missed 0",
+    )
+
+
+async def test_one_that_repeats_is_not_made_up_for_while_the_actor_is_busy(
+    world: World, journal: MemoryJournal
+) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10, every=10))
+    await ledger.ask(Do(lambda _: trio.sleep(35)))
+    await trio.sleep(10)
+    assert await ledger.ask(Read()) == (
+        "a at 35 missed 0",
+        "a at 35 missed 2",
+        "a at 40 missed 0",
+    )
+
+
+async def test_one_of_the_same_name_is_replaced(world: World) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    await ledger.ask(remind("a", 20))
+    await trio.sleep(100)
+    assert await ledger.ask(Read()) == ("a at 20 missed 0",)
+
+
+async def test_one_that_is_taken_back_never_comes(world: World) -> None:
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    await ledger.ask(cancel("a"))
+    await ledger.ask(cancel("unknown"))
+    ledger.restart()
+    await trio.sleep(100)
+    assert await ledger.ask(Read()) == ()
+
+
+async def test_one_on_its_way_lapses_when_it_is_taken_back(world: World) -> None:
+    async def act(ledger: Ledger) -> None:
+        await trio.sleep(5)  # it is due meanwhile, and waits in the mailbox
+        await ledger.cancel_reminder("a")
+
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 1))
+    await ledger.ask(Do(act))
+    await world.settled()
+    assert await ledger.ask(Read()) == ()
+
+
+async def test_a_command_that_fails_reminds_of_nothing(
+    world: World, journal: MemoryJournal
+) -> None:
+    async def act(ledger: Ledger) -> None:
+        await ledger.remind("a", 1)
+        raise RuntimeError
+
+    ledger = await spawn(world)
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(act))
+    await trio.sleep(10)
+    assert await ledger.ask(Read()) == ()
+    assert await journal.notes("/ledger") == []
+
+
+@pytest.mark.parametrize("directive", ["restart", "resume"])
+@pytest.mark.parametrize("every", [None, 10])
+async def test_one_whose_handler_fails_comes_again(
+    every: float | None, directive: Any, world: World
+) -> None:
+    """At least once: it is taken away by the append of the handler, or not at all."""
+    failing = [True, True]
+
+    class Fails(Keeps):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            if failing:
+                failing.pop()
+                await self.persist(Added("lost"))
+                raise KeyError
+            await self.persist(Added(message.name))
+
+    rules = Supervision(directives={KeyError: directive})
+    supervisor = await world.spawn_supervisor(supervision=rules)
+    ledger = await supervisor.spawn(Fails)
+    await ledger.ask(remind("a", 10, every))
+    await trio.sleep(15)
+    assert await ledger.ask(Read()) == ("a",)
+    assert failing == []
+
+
+async def test_one_that_is_stashed_is_not_lost(
+    world: World, journal: MemoryJournal
+) -> None:
+    class Stashes(Keeps):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            self.context.stash(message)
+
+    ledger = await spawn(world, Stashes)
+    await ledger.ask(remind("a", 10))
+    await trio.sleep(20)
+    ledger = await come_back(ledger, 10, world)
+    assert len(world.dead()) == 1
+    await trio.sleep(0.1)
+    assert await ledger.ask(Read()) == ("a at 30 missed 1",)
+
+
+async def test_one_that_its_own_handler_sets_anew_comes_then(world: World) -> None:
+    class Again(Ledger):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            await self.persist(Added(message.name))
+            if len(self.state) < 3:
+                await self.remind(message.name, 5)
+            if len(self.state) == 2:
+                await trio.sleep(1)  # stored already, when the handler ends
+
+    ledger = await spawn(world, Again)
+    await ledger.ask(remind("a", 5))
+    await trio.sleep(100)
+    assert await ledger.ask(Read()) == ("a", "a", "a")
+
+
+@pytest.mark.parametrize("reads_only", [True, False])
+async def test_a_plain_handler_takes_one_too(reads_only: bool, world: World) -> None:
+    """Also one that says it only reads: the reminder is taken away all the same."""
+    seen: list[Reminder] = []
+
+    class Plain(Ledger):
+        @handler(reads_only=reads_only)
+        def on_reminder(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, message: Reminder
+        ) -> None:
+            seen.append(message)
+
+    ledger = await spawn(world, Plain)
+    await ledger.ask(remind("a", 5))
+    await trio.sleep(10)
+    ledger.restart()
+    await trio.sleep(10)
+    assert [one.name for one in seen] == ["a"]
+
+
+async def test_its_id_is_the_same_each_time_it_comes(world: World) -> None:
+    seen: list[str] = []
+
+    class Fails(Ledger):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            seen.append(message.command_id)
+            if len(seen) == 1:
+                raise KeyError
+
+    ledger = await spawn(world, Fails)
+    await ledger.ask(remind("a", 5, every=5))
+    await trio.sleep(11)
+    assert seen == ["a@5.0", "a@5.0", "a@10.0"]
+
+
+async def test_a_clock_that_is_set_back_moves_nothing_while_the_actor_lives(
+    world: World, journal: MemoryJournal
+) -> None:
+    runtime: Any = world._runtime
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    runtime.wall = lambda: trio.current_time() - 3_600
+    await trio.sleep(11)
+    assert await ledger.ask(Read()) == ("a at -3590 missed 0",)
+
+
+async def test_after_a_clock_was_set_back_one_comes_when_the_clock_says_so(
+    world: World, journal: MemoryJournal
+) -> None:
+    runtime: Any = world._runtime
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    runtime.wall = lambda: trio.current_time() - 100
+    ledger = await come_back(ledger, 1, world)
+    await trio.sleep(120)
+    assert await ledger.ask(Read()) == ("a at 10 missed 0",)
+
+
+async def test_a_clock_that_is_set_forth_makes_it_overdue_at_the_next_start(
+    world: World, journal: MemoryJournal
+) -> None:
+    runtime: Any = world._runtime
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10, every=10))
+    runtime.wall = lambda: trio.current_time() + 100
+    ledger = await come_back(ledger, 1, world)
+    await trio.sleep(0.1)
+    assert await ledger.ask(Read()) == ("a at 101 missed 10",)
+
+
+@pytest.mark.parametrize("delay", [-1, math.nan, math.inf])
+async def test_a_delay_out_of_range_is_refused(delay: float, world: World) -> None:
+    ledger = await spawn(world)
+    with pytest.raises(ActorFailed, match="the delay of a reminder is seconds from 0"):
+        await ledger.ask(remind("a", delay))
+
+
+@pytest.mark.parametrize("every", [0, -1, math.nan, math.inf])
+async def test_a_repeat_out_of_range_is_refused(every: float, world: World) -> None:
+    ledger = await spawn(world)
+    with pytest.raises(ActorFailed, match="every= is seconds, more than 0"):
+        await ledger.ask(remind("a", 1, every))
+
+
+async def test_who_has_no_handler_is_told_so(world: World) -> None:
+    class Deaf(DurableState[Do, int]):
+        initial = 0
+
+        @handler
+        async def do(self, message: Do) -> Any:
+            await self.remind("a", 1)
+
+    deaf = await world.spawn(Deaf)
+    with pytest.raises(ActorFailed, match="has no handler for Reminder"):
+        await deaf.ask(Do(add()))
+
+
+async def test_one_that_its_failed_handler_has_taken_back_comes_no_more(
+    world: World,
+) -> None:
+    seen: list[Reminder] = []
+
+    class Stops(Ledger):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            seen.append(message)
+            await self.cancel_reminder("a")
+            await trio.sleep(1)
+            raise KeyError
+
+    rules = Supervision(directives={KeyError: "resume"})
+    supervisor = await world.spawn_supervisor(supervision=rules)
+    ledger = await supervisor.spawn(Stops)
+    await ledger.ask(remind("a", 5, every=5))
+    await trio.sleep(100)
+    assert len(seen) == 1

@@ -1,0 +1,177 @@
+"""Actors that store their whole state: with a revision, compared before it is set."""
+
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from trio_actors import ActorFailed, ActorRef, Request, handler, open_actor_system
+from trio_actors.persistence import DurableState, Fenced, MemoryJournal, WriteFailed
+from trio_actors.testing import World
+
+
+@attrs.frozen
+class Set(Request[int]):
+    value: Any
+    command_id: str = ""
+
+
+@attrs.frozen
+class Get(Request[int]): ...
+
+
+@attrs.frozen
+class Together(Request[int]):
+    """Save several values from tasks of one handler."""
+
+    values: tuple[int, ...]
+
+
+class Cell(DurableState[Set | Get | Together, int]):
+    initial = 0
+
+    @handler
+    async def set(self, message: Set) -> int:
+        await self.save(message.value)
+        return self.state
+
+    @handler
+    async def together(self, message: Together) -> int:
+        async with trio.open_nursery() as nursery:
+            for value in message.values:
+                nursery.start_soon(self.save, value)
+            await self.save(message.values[0])
+        return self.state
+
+    @handler(reads_only=True)
+    def get(self, message: Get) -> int:
+        return self.state
+
+
+@pytest.fixture
+def journal(world: World) -> MemoryJournal:
+    journal = MemoryJournal()
+    world.use(journal)
+    return journal
+
+
+def revision(journal: MemoryJournal) -> int:
+    return journal._streams["/cell"].last
+
+
+async def test_what_was_saved_last_is_there_after_a_restart_of_the_program() -> None:
+    journal = MemoryJournal()
+    for start, value in enumerate((5, 6, 7)):
+        async with open_actor_system("run", journal=journal) as system:
+            cell = await system.spawn(Cell, name="cell")
+            assert await cell.ask(Get()) == (0, 5, 6)[start]
+            assert await cell.ask(Set(value)) == value
+    assert journal.statistics()["events"] == 0
+
+
+async def test_each_save_is_a_revision(world: World, journal: MemoryJournal) -> None:
+    cell = await world.spawn(Cell, name="cell")
+    for value in range(1, 4):
+        await cell.ask(Set(value))
+    assert revision(journal) == 3
+    (note,) = await journal.notes("/cell")
+    assert (note.kind, note.at) == ("state", 3.0)
+
+
+async def test_a_failed_save_is_read_again(
+    world: World, journal: MemoryJournal
+) -> None:
+    cell = await world.spawn(Cell, name="cell")
+    await cell.ask(Set(1))
+    for after_commit, expected in ((False, 1), (True, 2)):
+        journal.fail_next(after_commit=after_commit)
+        with pytest.raises(ActorFailed) as caught:
+            await cell.ask(Set(2))
+        assert isinstance(caught.value.__cause__, WriteFailed)
+        assert await cell.ask(Get()) == expected
+    assert await cell.ask(Set(3)) == 3
+
+
+async def test_tasks_that_save_at_once_make_a_revision_each(
+    world: World, journal: MemoryJournal
+) -> None:
+    journal.delay(1)
+    cell = await world.spawn(Cell, name="cell")
+    saved = await cell.ask(Together((1, 2, 3)))
+    (note,) = await journal.notes("/cell")
+    assert note.at == revision(journal)
+    cell.restart()
+    assert await cell.ask(Get()) == saved
+    assert await cell.ask(Set(9)) == 9
+
+
+async def test_two_writers_never_overwrite_each_other() -> None:
+    journal = MemoryJournal()
+    async with (
+        open_actor_system("first", journal=journal) as one,
+        open_actor_system("second", journal=journal) as two,
+    ):
+        early = await one.spawn(Cell, name="cell")
+        late = await two.spawn(Cell, name="cell")
+        await late.ask(Set(1))
+        with pytest.raises(ActorFailed) as caught:
+            await early.ask(Set(2))
+        assert isinstance(caught.value.__cause__, Fenced)
+        assert (await early.wait_stopped()).kind == "failed"
+        assert await late.ask(Get()) == 1
+
+
+async def test_a_revision_that_was_not_seen_is_not_overwritten(
+    world: World, journal: MemoryJournal
+) -> None:
+    """Compare-and-set: even with the right epoch."""
+    cell: ActorRef[Any] = await world.spawn(Cell, name="cell")
+    journal._streams["/cell"].last += 1
+    with pytest.raises(ActorFailed, match="the last event is 1, not 0"):
+        await cell.ask(Set(1))
+
+
+async def test_a_repeated_save_is_done_once(
+    world: World, journal: MemoryJournal
+) -> None:
+    cell = await world.spawn(Cell, name="cell")
+    assert await cell.ask(Set(1, "x")) == 1
+    assert await cell.ask(Set(2)) == 2
+    assert await cell.ask(Set(1, "x")) == 1
+    cell.restart()
+    assert await cell.ask(Set(1, "x")) == 1
+    assert await cell.ask(Get()) == 2
+
+
+@pytest.mark.parametrize("wrong", ["text", None, 1.5])
+async def test_what_is_no_state_is_not_saved(
+    wrong: Any, world: World, journal: MemoryJournal
+) -> None:
+    cell = await world.spawn(Cell, name="cell")
+    with pytest.raises(ActorFailed, match="Cell: what is saved is a int"):
+        await cell.ask(Set(wrong))
+    assert await cell.ask(Get()) == 0
+    assert journal.statistics()["writes"] == 0
+
+
+async def test_a_state_is_not_changed_in_place(world: World) -> None:
+    class Words(DurableState[Set | Get, dict[str, int]]):
+        initial: dict[str, int] = {}  # noqa: RUF012  # never changed in place
+
+        @handler
+        async def set(self, message: Set) -> int:
+            state = self.state if message.value else dict(self.state)
+            state["a"] = 1
+            await self.save(state)
+            return len(self.state)
+
+        @handler
+        def get(self, message: Get) -> int:
+            return len(self.state)
+
+    words = await world.spawn(Words)
+    assert await words.ask(Set(0)) == 1
+    assert Words.initial == {}
+    with pytest.raises(ActorFailed, match="never changed in place"):
+        await words.ask(Set(1))
