@@ -6,8 +6,10 @@ writes, and the rest in the end. It is run in two ways:
 
 * actor: on the library, the same that production runs: a world is opened, the schedule
   chosen by a strategy of the searches, every book checked, the world taken down;
-* bare: three Trio tasks and a list of what is on its way. A clock chooses from it
-  whenever no task can run. That is the least that such a search can cost on Trio.
+* bare: three Trio tasks and a list of what is on its way. Whenever no task can run a
+  clock asks the same strategy which is next, and writes it down: by its name, so that
+  both can be told to be one schedule, which is checked. That is the least that such a
+  search can cost on Trio (``_bare.py`` says what it leaves out).
 
 "ping-pong" is one long run in which two actors, or two tasks, throw a ball to each
 other; an operation is a throw. "all orders" is a search of all orders with optimal
@@ -22,15 +24,15 @@ import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from random import Random
 from time import process_time
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import trio
 
 from trio_actors import Actor, ActorRef, Request, handler
 from trio_actors.testing import World
+from trio_actors.testing._clock import in_order
 from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Run, Search
 from trio_actors.testing._flight import Lab, run_lab
@@ -38,10 +40,15 @@ from trio_actors.testing._footprints import Rules
 from trio_actors.testing._search import canonical
 from trio_actors.testing._strategies import Fifo, RandomWalk
 
-from ._bare import BareClock, Choose, bare_ping_pong, bare_update
+from ._bare import BareClock, bare_ping_pong, bare_update
 from ._books import check
 from ._records import Sample
 from ._variants import Goal, Row, Trial
+
+T = TypeVar("T")
+
+Summary: TypeAlias = tuple[tuple[int, ...], object]
+"""What is kept of a run: its ranks, and its outcome."""
 
 SCHEDULES, QUICK_SCHEDULES = 1500, 200
 THROWS, QUICK_THROWS = 20_000, 2000
@@ -135,93 +142,118 @@ async def ping_pong(throws: int, world: World) -> None:
 
 
 def search(
-    program: Callable[[World], Awaitable[Any]], how: Search, most: float
-) -> tuple[list[Run], float]:
-    """Run a program until the search is at its end; return the runs and the seconds."""
+    program: Callable[[World], Awaitable[Any]],
+    how: Search,
+    most: float,
+    summary: Callable[[Run], T],
+) -> tuple[list[T], float]:
+    """Run a program until the search is at its end.
+
+    Returns:
+        What *summary* makes of each run (the searches keep no run either), and the
+        seconds of CPU time.
+    """
     lab = Lab(program, Rules(sampled=False))
-    runs: list[Run] = []
+    runs: list[T] = []
 
     async def every() -> None:
         more = True
         while more and len(runs) < most:
             run = await lab.once(how)
-            runs.append(run)
+            check("runs that failed", int(run.error is not None), 0)
+            runs.append(summary(run))
             more = how.learn(run)
 
     begin = process_time()
     run_lab(lab, every)
-    seconds = process_time() - begin
-    check("runs that failed", sum(run.error is not None for run in runs), 0)
-    return runs, seconds
+    return runs, process_time() - begin
+
+
+def summary_of(run: Run) -> Summary:
+    """Return the schedule of a run, and what it came to."""
+    return tuple(run.ranks), run.outcome
 
 
 def measure_actors(strategy: Callable[[], Search], number: int) -> Sample:
     """Run the smallest program so many times on the library."""
-    runs, seconds = search(lost_update, strategy(), number)
-    check_runs([(len(run.trace), run.outcome) for run in runs], number)
+    runs, seconds = search(lost_update, strategy(), number, summary_of)
+    check_runs(runs, number)
     return Sample(number, seconds)
 
 
 def measure_throws(throws: int) -> Sample:
     """Let two actors throw a ball in one run."""
-    (run,), seconds = search(partial(ping_pong, throws), Fifo(), 1)
-    check("throws", sum(step.kind == "message" for step in run.trace), throws)
+    (thrown,), seconds = search(partial(ping_pong, throws), Fifo(), 1, _messages)
+    check("throws", thrown, throws)
     return Sample(throws, seconds)
+
+
+def _messages(run: Run) -> int:
+    return sum(step.kind == "message" for step in run.trace)
 
 
 def measure_orders(number: int) -> Sample:
     """Search all orders of so many readers."""
-    runs, seconds = search(partial(readers, number), Optimal(), math.inf)
-    check("classes", len({canonical(run.trace) for run in runs}), 2**number)
+    runs, seconds = search(partial(readers, number), Optimal(), math.inf, _class)
+    check("classes", len(set(runs)), 2**number)
     check("runs", len(runs), 2**number)
     return Sample(len(runs), seconds)
 
 
-def check_runs(runs: Sequence[tuple[int, object]], number: int) -> None:
+def _class(run: Run) -> object:
+    return canonical(run.trace)
+
+
+def check_runs(runs: Sequence[Summary], number: int) -> None:
     """Check that so many runs were complete, and that none has a wrong outcome.
 
     Raises:
         RuntimeError: One is not the program that is measured.
     """
     check("runs", len(runs), number)
-    check("complete runs", sum(steps == STEPS for steps, _ in runs), number)
+    check("complete runs", sum(len(ranks) == STEPS for ranks, _ in runs), number)
     check("outcomes", sum(value in {1, 2} for _, value in runs), number)
 
 
 # --- On bare Trio -------------------------------------------------------------
 
 
-def measure_bare(choose: Choose, number: int) -> Sample:
-    """Run the smallest program so many times, with one task each."""
-    clock = BareClock(choose)
-    runs: list[tuple[int, object]] = []
+def run_bare(
+    how: Search, number: int, summary: Callable[[Run], T]
+) -> tuple[list[T], float]:
+    """Run the smallest program so many times; return as `search()` does."""
+    clock = BareClock(how)
+    runs: list[T] = []
 
     async def every() -> None:
         for _ in range(number):
-            clock.ranks = []
-            value = await bare_update(clock)
-            runs.append((len(clock.ranks), value))
+            clock.begin()
+            clock.run.outcome = await bare_update(clock)
+            runs.append(summary(clock.run))
+            how.learn(clock.run)
 
     begin = process_time()
-    trio.run(every, clock=clock)
-    seconds = process_time() - begin
+    with in_order():
+        trio.run(every, clock=clock)
+    return runs, process_time() - begin
+
+
+def measure_bare(strategy: Callable[[], Search], number: int) -> Sample:
+    """Run the smallest program so many times on bare Trio."""
+    runs, seconds = run_bare(strategy(), number, summary_of)
     check_runs(runs, number)
     return Sample(number, seconds)
 
 
 def measure_bare_throws(throws: int) -> Sample:
     """Let two tasks throw a ball in one run."""
-    clock = BareClock(first)
+    clock = BareClock(Fifo())
     begin = process_time()
-    trio.run(bare_ping_pong, clock, throws, clock=clock)
+    with in_order():
+        trio.run(bare_ping_pong, clock, throws, clock=clock)
     seconds = process_time() - begin
-    check("throws", len(clock.ranks) - 1, throws)  # the last is the rest
+    check("throws", len(clock.run.trace) - 1, throws)  # the last is the rest
     return Sample(throws, seconds)
-
-
-def first(_: int) -> int:
-    """Choose what was sent first."""
-    return 0
 
 
 # --- What is measured, and what for -------------------------------------------
@@ -231,20 +263,20 @@ def rows(*, quick: bool) -> list[Row]:
     """Return what is measured."""
     number = QUICK_SCHEDULES if quick else SCHEDULES
     throws = QUICK_THROWS if quick else THROWS
-    drawn = Random(SEED)
+    walk = partial(RandomWalk, SEED)
     return [
         Row(
             FIFO,
             {
                 "actor": partial(measure_actors, Fifo, number),
-                "bare": partial(measure_bare, first, number),
+                "bare": partial(measure_bare, Fifo, number),
             },
         ),
         Row(
             WALK,
             {
-                "actor": partial(measure_actors, partial(RandomWalk, SEED), number),
-                "bare": partial(measure_bare, drawn.randrange, number),
+                "actor": partial(measure_actors, walk, number),
+                "bare": partial(measure_bare, walk, number),
             },
         ),
         Row(

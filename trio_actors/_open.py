@@ -54,8 +54,7 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         make: Makes the system.
         signals: Stop on SIGTERM and SIGINT.
         parts: Journal and cluster: opened before the system, closed after it.
-        nursery: Where the tree lives, if that is open longer than the block; it is in
-            one of its own otherwise.
+        host: Lets the tree live somewhere, instead of in a nursery of the block's own.
     """
 
     def __init__(
@@ -64,14 +63,14 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         *,
         signals: bool = False,
         parts: Sequence[AbstractAsyncContextManager[object]] = (),
-        nursery: trio.Nursery | None = None,
+        host: Callable[[ActorSystem], None] | None = None,
     ) -> None:
         self._make = make
         self._signals = signals
         self._parts = parts
-        self._nursery = nursery
+        self._host = host
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack | None = None
 
     @enable_ki_protection
     async def __aenter__(self) -> ActorSystem:
@@ -89,15 +88,10 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
                     await opened.enter_async_context(part)
                 self._stack = opened.pop_all()
         # From here on nothing waits: a nursery that is open has to be left.
-        if self._nursery is None:
-            self._manager = trio.open_nursery()
-            self._nursery = await self._manager.__aenter__()
-        nursery = self._nursery
-        nursery.start_soon(system._tree, name=f"trio_actors {system.name}")
-        if self._signals:
-            receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
-            signals = self._stack.enter_context(receiver)
-            nursery.start_soon(_obey_signals, system, signals)
+        if self._host is None:
+            await self._open_nursery(system)
+        else:
+            self._host(system)
         self._watchdog = None
         if not system._runtime.is_test_clock:
             self._watchdog = Watchdog(Cell.run.__code__)
@@ -105,6 +99,16 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         self._var = SYSTEM.set(system)
         system._body.__enter__()
         return system
+
+    async def _open_nursery(self, system: ActorSystem) -> None:
+        self._manager = trio.open_nursery()
+        nursery = self._nursery = await self._manager.__aenter__()
+        nursery.start_soon(system._tree, name=f"trio_actors {system.name}")
+        if self._signals:
+            receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+            self._stack = self._stack or AsyncExitStack()
+            signals = self._stack.enter_context(receiver)
+            nursery.start_soon(_obey_signals, system, signals)
 
     @enable_ki_protection
     async def __aexit__(
@@ -125,7 +129,7 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
         await system._wait_closed()
         if self._watchdog is not None:
             self._watchdog.stop()
-        if self._manager is not None and self._nursery is not None:
+        if self._manager is not None:
             self._nursery.cancel_scope.cancel()
             await self._manager.__aexit__(None, None, None)
         met = await self._close_parts()
@@ -133,6 +137,8 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
 
     async def _close_parts(self) -> BaseException | None:
         """Close what was opened; return the Cancelled that this met."""
+        if self._stack is None:
+            return None
         try:
             await self._stack.aclose()
         except BaseException as error:

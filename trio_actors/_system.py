@@ -68,10 +68,9 @@ class ActorSystem(_Spawner):
         self._shutdown = shutdown
         self._runtime: Runtime = runtime
         # Four unrelated crashes must not end a program: the top counts per child.
-        rules = supervision
-        if not rules.per_child:
-            rules = attrs.evolve(supervision, per_child=True)
-        self._root: Family = Family(None, self, rules)
+        if not supervision.per_child:
+            supervision = attrs.evolve(supervision, per_child=True)
+        self._root: Family = Family(None, self, supervision)
         self._registry: Registry = Registry(self, runtime)
         self._topics: Topics = Topics()
         self._event_feed: Feed[Event] = Feed("the events")
@@ -341,8 +340,7 @@ class ActorSystem(_Spawner):
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.shield = True
             if self._runtime.has_task:
-                timers = self._runtime.run_timers
-                nursery.start_soon(timers, name="trio_actors timers")
+                nursery.start_soon(self._runtime.run_timers, name="trio_actors timers")
             await self._root.run_in(nursery)
             nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.testing.nightly import NIGHTLY, nightly
 from tests.zoo import ZOO, Animal
 from trio_actors.testing import World, check
 from trio_actors.testing._dpor import Optimal
+from trio_actors.testing._events import Run
 from trio_actors.testing._search import canonical
 
 ROOT = Path(__file__).parents[2]
@@ -61,9 +62,13 @@ async def last_zero(number: int, world: World) -> None:
 
 def check_optimal(program: Callable[[World], Awaitable[Any]], classes: int) -> None:
     """Check that each class has one run: "0 redundant and 0 blocked"."""
-    runs, _ = search(program, Optimal(), math.inf)
-    assert sum(run.blocked for run in runs) == 0
-    assert len({canonical(run.trace) for run in runs}) == classes
+
+    def summary(run: Run) -> tuple[Hashable, bool]:
+        return canonical(run.trace), run.blocked
+
+    runs, _ = search(program, Optimal(), math.inf, summary)
+    assert sum(blocked for _, blocked in runs) == 0
+    assert len({name for name, _ in runs}) == classes
     assert len(runs) == classes
 
 

@@ -22,7 +22,7 @@ from .._waits import CURRENT
 from ._clock import WorldClock
 from ._events import Event, Ghost, Run
 from ._faults import NO_FAULTS, Faults
-from ._world import WHO, WorldRuntime
+from ._seam import WHO, WorldRuntime
 
 if TYPE_CHECKING:
     import trio

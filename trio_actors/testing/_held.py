@@ -24,7 +24,7 @@ from .._messages import Carried, DeadReason, Exit, Signal, Terminated
 from .._pending import message_of
 from .._timers import Tick
 from ._events import Event
-from ._world import WorldCall
+from ._seam import WorldCall
 
 if TYPE_CHECKING:
     from .._cell import Cell

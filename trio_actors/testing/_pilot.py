@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -189,7 +190,7 @@ class Pilot(Footprints):
                     self.foresee(held)
             found.append(held)
         if len(found) > 1:
-            found.sort(key=_serial)
+            found.sort(key=_SERIAL)
         return found
 
     @property
@@ -236,7 +237,8 @@ class Pilot(Footprints):
         """Let the search choose, and note the step that begins."""
         if not self.recording:
             return enabled[0]
-        check_end(self.at)
+        if self.at >= STEPS:
+            check_end(self.at)
         rank = self.search.choose(self.run.trace, enabled)
         chosen = enabled[rank]
         busy = [
@@ -369,8 +371,7 @@ def check_end(steps: int) -> None:
         )
 
 
-def _serial(held: Held) -> int:
-    return held.serial
+_SERIAL = attrgetter("serial")
 
 
 def _sent(event: Event) -> int:

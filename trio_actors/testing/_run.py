@@ -13,10 +13,10 @@ from .._open import SystemBlock
 from .._policy import Supervision
 from .._waits import CURRENT
 from ._clock import WorldClock, in_order
-from ._world import World, WorldRuntime
+from ._seam import WorldRuntime
+from ._world import World
 
 T = TypeVar("T")
-W = TypeVar("W", bound=World)
 Ts = TypeVarTuple("Ts")
 
 STOPPED = "the program stopped its own world before its function had returned"
@@ -35,21 +35,24 @@ def world_clock() -> WorldClock:
 
 
 def open_world(*, seed: int = 0) -> AbstractAsyncContextManager[World]:
-    """Open a world on the clock of this run, which must be a `WorldClock`."""
-    return enter(World(WorldRuntime(seed, world_clock()), Supervision()))
+    """Open a world on the clock of this run; leaving checks its books."""
+    return _enter(World(WorldRuntime(seed, world_clock()), Supervision()))
 
 
 @asynccontextmanager
-async def enter(world: W) -> AsyncGenerator[W, None]:
-    """Open a world that was made; leaving checks its books."""
+async def _enter(world: World) -> AsyncGenerator[World, None]:
     clock = world_clock()
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery, SystemBlock(lambda: world):
         world._nursery = nursery
-        async with SystemBlock(lambda: world, nursery=nursery):
-            clock.on_idle = world._on_idle
-            yield world
-            await world._end_clients()
+        clock.on_idle = world._on_idle
+        yield world
+        await world._end_clients()
     clock.on_idle = None
+    check_books(world)
+
+
+def check_books(world: World) -> None:
+    """Check the books of a world that has ended, and that no task is left of it."""
     world._check_books()
     leaked = [task.name for task in _all_tasks() if _acts_for(task, world)]
     if leaked:

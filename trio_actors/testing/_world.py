@@ -11,10 +11,9 @@ Rules of this file:
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
 
 import outcome
@@ -24,27 +23,22 @@ from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
 from .._cell import Cell
 from .._context import cell_of
 from .._family import walk
-from .._guard import GatedBox
 from .._messages import DeadLetter, DeadReason
-from .._pending import Call
+from .._park import Lot
 from .._policy import Supervision
 from .._ref import ActorRef
-from .._runtime import Alarm, Runtime
+from .._runtime import Alarm
 from .._system import ActorSystem
 from .._waits import CURRENT
-from ._clock import WorldClock
 from ._linear import Recorder
+from ._seam import WHO, WorldRuntime
 
 if TYPE_CHECKING:
     from .._open import _Journal
 
-R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-
-WHO: ContextVar[str] = ContextVar("trio_actors_who", default="test")
-"""Whose task it is, where it is no actor's."""
 
 PATIENCE = 3600.0
 """Virtual seconds in which a message must come that is waited for: timers that repeat
@@ -55,51 +49,6 @@ def crash(cell: Cell, error: Exception | None = None) -> None:
     """Let an actor fail at its next message."""
     cell.sabotage = error or RuntimeError(f"{cell.path} was crashed by the test")
     cell.rouse()  # also in the middle of a batch
-
-
-class WorldCall(Call[R_co]):
-    """A request; what a client asks, and what it gets, is told to those who record."""
-
-    __slots__ = ("_records",)
-
-    def __init__(self, message: Any, target: Cell, asker: Cell | None) -> None:
-        super().__init__(message, target, asker)
-        world: Any = target.system
-        who = WHO.get()
-        self._records = [
-            (one, one.begin(who, message)) for one in world._recorders if asker is None
-        ]
-
-    def answer(self, value: Any, error: BaseException | None = None) -> None:
-        """Give the answer, or an error."""
-        in_time = self.open
-        super().answer(value, error)
-        if in_time:
-            for recorder, number in self._records:
-                recorder.end(number, value, error)
-
-
-class WorldRuntime(Runtime):
-    """The seam in a test: timers are moved by the clock, and batches have no budget."""
-
-    box_type = GatedBox
-    call_type = WorldCall
-    has_task = False
-
-    def __init__(self, seed: int, clock: WorldClock) -> None:
-        super().__init__(seed)
-        self.clock: WorldClock = clock
-
-    @property
-    def has_alarms(self) -> bool:
-        """Whether a timer was set that has not fired, or was cancelled."""
-        return bool(self._alarms)
-
-    def next_alarm(self) -> float:
-        """Return when the next timer is due, infinity without one."""
-        while self._alarms and self._alarms[0].cancelled:
-            heapq.heappop(self._alarms)
-        return self._alarms[0].when if self._alarms else math.inf
 
 
 class World(ActorSystem):
@@ -116,7 +65,8 @@ class World(ActorSystem):
         self._clock = runtime.clock
         self._timers = runtime
         self._nursery: trio.Nursery | None = None
-        self._clients: dict[trio.CancelScope, Task | None] = {}
+        self._clients: dict[Any, Task | None] = {}  # by what they run in
+        self._client_ends = Lot()
         self._named: dict[str, int] = {}  # how many clients who has begun
         self._recorders: list[Recorder] = []
         self._untaken: list[DeadLetter] = []
@@ -135,7 +85,7 @@ class World(ActorSystem):
         Clients that still run when the test ends are cancelled.
         """
         assert self._nursery is not None
-        scope = trio.CancelScope()
+        scope = self._scope_of_client()
         self._clients[scope] = None  # at once: settled() in this very step waits for it
         name = self._name_client()
 
@@ -147,10 +97,20 @@ class World(ActorSystem):
                     if self._is_controlled:
                         await self._begin(name)
                     await fn(*args)
+            except BaseException:
+                self._client_fails()
+                raise
             finally:
                 del self._clients[scope]
+                self._client_ends.unpark_all()
 
         self._nursery.start_soon(run, name=name)
+
+    def _scope_of_client(self) -> AbstractContextManager[object]:
+        return trio.CancelScope()
+
+    def _client_fails(self) -> None:
+        """See to it that the test ends, if the nursery of the clients does not."""
 
     def _name_client(self) -> str:
         # Its own count and that of who begins it: no schedule changes it.
@@ -362,8 +322,11 @@ class World(ActorSystem):
         """Cancel the clients that still run, and wait for their end."""
         for scope in list(self._clients):
             scope.cancel()
+        await self._wait_for_clients()
+
+    async def _wait_for_clients(self) -> None:
         while self._clients:
-            await checkpoint()
+            await self._client_ends.park()
 
     def _check_books(self) -> None:
         """Fail on what nobody took, and on what does not add up."""

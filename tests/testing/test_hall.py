@@ -1,0 +1,165 @@
+"""Where the worlds of many runs live, one after the other: what one leaves to the next.
+
+Issue: "at least 1,000 schedules a second": what a run needs of trio is opened once.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from tests.kit import Add, Counter, Get
+from trio_actors._errors import leaves
+from trio_actors.testing import World
+from trio_actors.testing._events import Run
+from trio_actors.testing._flight import Lab, run_lab
+from trio_actors.testing._hall import Hall
+from trio_actors.testing._strategies import Fifo
+
+
+def run_all(
+    *programs: Callable[[World], Awaitable[Any]],
+) -> list[tuple[Run, Hall, int]]:
+    """Run programs in one lab; after each the run, where it was, and how many tasks."""
+    lab = Lab(programs[0])
+
+    async def every() -> list[tuple[Run, Hall, int]]:
+        found: list[tuple[Run, Hall, int]] = []
+        for program in programs:
+            lab.program = program
+            run = await lab.once(Fifo())
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()  # who was cancelled comes to its end
+            assert lab._hall is not None
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            found.append((run, lab._hall, tasks))
+        return found
+
+    return run_lab(lab, every)
+
+
+async def passes(world: World) -> int:
+    counter = await world.spawn(Counter)
+    await counter.tell(Add())
+    return await counter.ask(Get())
+
+
+async def fails(world: World) -> None:
+    async def fail() -> None:
+        raise LookupError("mine")
+
+    world.client(fail)
+    await world.settled()
+
+
+async def leaves_a_client(world: World) -> None:
+    world.client(trio.sleep_forever)
+    await trio.lowlevel.checkpoint()
+
+
+def test_what_passes_leaves_its_place_to_the_next() -> None:
+    (_, first, tasks), *rest = run_all(passes, passes, passes)
+    for run, hall, left in rest:
+        assert (run.error, run.outcome) == (None, 1)
+        assert hall is first
+        assert left == tasks
+
+
+def test_a_client_that_fails_ends_its_run_alone() -> None:
+    (failed, first, _), (run, second, tasks), (_, third, _) = run_all(
+        fails, passes, passes
+    )
+    assert isinstance(failed.error, LookupError)
+    assert (run.error, run.outcome) == (None, 1)
+    assert first is not second is third
+    assert tasks == run_all(passes)[0][2]  # nothing is left of the first
+
+
+def test_each_failure_of_several_clients_is_raised() -> None:
+    async def program(world: World) -> None:
+        async def wait_and_fail() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("second")
+
+        async def fail() -> None:
+            raise LookupError("first")
+
+        world.client(wait_and_fail)
+        world.client(fail)
+        await world.settled()
+
+    (run, _, _), (after, _, _) = run_all(program, passes)
+    assert run.error is not None
+    assert {type(one) for one in leaves(run.error)} == {KeyError, LookupError}
+    assert after.error is None
+
+
+def test_clients_that_still_run_at_the_end_are_cancelled_and_waited_for() -> None:
+    ended: list[float] = []
+
+    async def program(world: World) -> None:
+        async def say_goodbye() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+                ended.append(trio.current_time())
+
+        world.client(say_goodbye)
+        await trio.sleep(2)
+
+    (run, _, _), (after, _, _), (_, _, tasks) = run_all(
+        program, leaves_a_client, passes
+    )
+    assert run.error is None
+    assert after.error is None
+    assert ended == [3]
+    assert tasks == run_all(passes)[0][2]
+
+
+def test_clients_outlive_a_world_that_is_stopped_by_its_program() -> None:
+    ended: list[str] = []
+
+    async def program(world: World) -> None:
+        counter = await world.spawn(Counter)
+
+        async def ask() -> None:
+            await trio.sleep(1)
+            await counter.tell(Add())
+            ended.append(counter.path)
+
+        world.client(ask)
+        await world.settled()
+        world.stop()
+        await trio.sleep_forever()
+
+    (run, _, _), (after, _, _) = run_all(program, passes)
+    assert ended == ["/counter-1"]
+    assert isinstance(run.error, AssertionError)  # it has not returned
+    assert (after.error, after.outcome) == (None, 1)
+
+
+def test_a_run_that_is_cancelled_leaves_nothing_behind() -> None:
+    lab = Lab(passes)
+
+    async def forever(world: World) -> None:
+        world.client(trio.sleep_forever)
+        await trio.sleep_forever()
+
+    async def every() -> tuple[int, int]:
+        await lab.once(Fifo())
+        before = trio.lowlevel.current_statistics().tasks_living
+        lab.program = forever
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await lab.once(Fifo())
+        lab.program = passes
+        run = await lab.once(Fifo())
+        assert run.outcome == 1
+        return before, trio.lowlevel.current_statistics().tasks_living
+
+    before, after = run_lab(lab, every)
+    assert before == after
