@@ -281,9 +281,7 @@ def explore(
 
     The test's first parameter is the world; further ones are pytest fixtures, or what
     Hypothesis draws: then each example is a search, and ``@settings(deadline=None)``
-    lets it take its time.
-
-    ``pytest --help`` names what overrules the options: ``--actors-schedules=`` ...
+    lets it take its time. ``pytest --help`` names what overrules the options.
 
     Args:
         schedules: How many runs at most.
@@ -299,12 +297,11 @@ def explore(
         replay: The token of one schedule, to run that alone.
 
     Returns:
-        A decorator for an async test. What it makes is a plain function, which raises
-        what the first failing schedule raised, with the report as a note.
+        A decorator that makes a plain function of an async test. It raises what the
+        first failing schedule raised, with the report as a note.
 
     Raises:
-        ValueError: There is no such option.
-        TypeError: It stands above a test without parentheses.
+        ValueError, TypeError: There is no such option, or there are no parentheses.
     """
     if bare:
         raise TypeError("write @explore(), with parentheses, above a test.")
