@@ -12,7 +12,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -91,7 +90,6 @@ class Server:
             os.chown(self._folder, self._as_user["user"], self._as_user["group"])
         self._data = f"{self._folder}/data"
         self._process: subprocess.Popen[str] | None = None
-        self.log: list[str] = []
         self._run(
             "initdb",
             *f"-D {self._data} -U tester --no-locale -E UTF8 --no-sync".split(),
@@ -120,28 +118,23 @@ class Server:
     def start(self) -> None:
         """Start it; after a kill it recovers first."""
         settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
-        self._process = process = subprocess.Popen(
-            self._command("postgres", "-D", self._data, "-k", self._folder, *settings),
-            cwd=self._folder,
-            stderr=subprocess.PIPE,
-            text=True,
-            **self._as_user,
-        )
-        ready, before = threading.Event(), len(self.log)
-        threading.Thread(target=self._read, args=(process, ready), daemon=True).start()
-        assert ready.wait(PATIENCE), "\n".join(self.log)
-        said = self.log[before:]
-        assert any(READY in line for line in said), "\n".join(said)
-
-    def _read(self, process: "subprocess.Popen[str]", ready: threading.Event) -> None:
-        """Keep what it says, lest it waits for a reader, and see when it is ready."""
-        assert process.stderr is not None
-        with process.stderr:
-            for line in process.stderr:
-                self.log.append(line.rstrip())
-                if READY in line:
-                    ready.set()
-        ready.set()  # it has ended: nobody waits for more
+        log = Path(self._folder, "log")
+        with log.open("w") as file:  # and no thread that reads: other tests fork
+            self._process = process = subprocess.Popen(
+                self._command(
+                    "postgres", "-D", self._data, "-k", self._folder, *settings
+                ),
+                cwd=self._folder,
+                stderr=file,
+                text=True,
+                **self._as_user,
+            )
+        end = monotonic() + PATIENCE
+        while READY not in log.read_text():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+            assert process.poll() is None, log.read_text()
+            assert monotonic() < end, log.read_text()
 
     def kill(self) -> None:
         """Kill all its processes at once, as when the machine loses them."""
