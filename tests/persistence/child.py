@@ -91,7 +91,7 @@ PROGRAMS: Mapping[str, Callable[[str], object]] = {
 
 
 def main(path: str) -> None:
-    """Start a process for each line; say its number, and when it has ended."""
+    """Start a process for each line; say its number, and what becomes of it."""
     for line in sys.stdin:
         program = PROGRAMS[line.strip()]
         pid = os.fork()
@@ -99,7 +99,8 @@ def main(path: str) -> None:
             say("pid", os.getpid())
             program(path)
             os._exit(0)
-        os.waitpid(pid, 0)
+        while os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]):
+            say("frozen")
         say("ended")
 
 

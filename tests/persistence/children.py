@@ -1,8 +1,10 @@
 """Starts the processes of `child`, and hears what they say."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +41,17 @@ class Child:
         """Return what is said until the process has ended."""
         return [*iter(self.line, "ended")]
 
+    def freeze(self) -> list[str]:
+        """Stop it, and wait until it has stopped; return what was said before."""
+        self.signal(signal.SIGSTOP)
+        return [*iter(self.line, "frozen")]
+
     def close(self) -> None:
+        with suppress(ProcessLookupError):  # it has ended, if the test went well
+            self.signal(signal.SIGKILL)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
+        self._process.stdout.read()
         self._process.stdout.close()
         self._process.wait()

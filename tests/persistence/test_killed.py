@@ -21,6 +21,7 @@ from trio_actors.persistence import Note, SQLiteJournal, WriteFailed, _sqlite
 
 KILLS = 1000 if NIGHTLY else 50
 FREEZES = 100 if NIGHTLY else 10
+MAKINGS = 1000 if NIGHTLY else 50
 
 
 @pytest.fixture
@@ -77,6 +78,25 @@ async def test_no_acknowledged_event_is_lost_by_a_kill(
     assert not [*path.parent.glob("*damaged*")]
 
 
+async def test_a_kill_while_the_file_is_made_leaves_one_that_can_be_used(
+    path: Path, child: Child
+) -> None:
+    rng = random.Random()
+    for _ in range(MAKINGS):
+        child.start("writers")
+        time.sleep(rng.uniform(0, 0.02))
+        child.signal(signal.SIGKILL)
+        said = stored(child.rest())
+        journal = SQLiteJournal(path)
+        async with journal.__open_journal__():
+            for number in range(STREAMS):
+                found = await events(journal, f"s{number}")
+                assert len(found) >= said.get(f"s{number}", 0)
+        for file in path.parent.iterdir():
+            assert "damaged" not in file.name
+            file.unlink()
+
+
 async def test_a_writer_that_was_frozen_is_fenced(
     path: Path, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +108,7 @@ async def test_a_writer_that_was_frozen_is_fenced(
         assert child.line().startswith("stored s ")
         mine = [b"mine %d" % number, b"mine, too"]
         while True:
-            child.signal(signal.SIGSTOP)
+            said = child.freeze()
             try:
                 before = await take_over(path, mine)
             except (OSError, WriteFailed):
@@ -98,7 +118,7 @@ async def test_a_writer_that_was_frozen_is_fenced(
             else:
                 break
         child.signal(signal.SIGCONT)
-        said = child.rest()
+        said += child.rest()
         assert said.pop() == "fenced"
         journal = SQLiteJournal(path)
         async with journal.__open_journal__():

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,32 @@ async def test_many_that_make_it_at_once_make_one(path: Path) -> None:
         for _ in range(8):
             nursery.start_soon(start)
     assert sorted(epochs) == [*range(1, 9)]
+
+
+async def test_who_closes_it_elsewhere_takes_nothing_from_who_has_it_open(
+    path: Path,
+) -> None:
+    """The last one to close it deletes the WAL: nobody may take himself for the last.
+
+    To open and close the file by other ways than SQLite's would take away its locks.
+    """
+    journal, program = (
+        SQLiteJournal(path),
+        (
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]);"
+            "db.execute('select * from meta').fetchall(); db.close()"
+        ),
+    )
+    async with journal.__open_journal__():
+        epoch = await journal.claim("s")
+        async with SQLiteJournal(path).__open_journal__():
+            pass
+        wal = path.with_name("journal.db-wal").stat().st_ino
+        await trio.run_process([sys.executable, "-c", program, str(path)])
+        assert path.with_name("journal.db-wal").stat().st_ino == wal
+        await journal.append("s", epoch, 0, [b"e"])
+    async with journal.__open_journal__():
+        assert await events(journal, "s") == [b"e"]
 
 
 def test_who_comes_second_finds_the_tables(path: Path) -> None:

@@ -6,6 +6,8 @@ Rules of this file:
   overwritten or deleted.
 * The side file knows how many commits there were. It is written after each of them,
   and not synced: it may know of fewer, but never of more.
+* The database is never opened but by SQLite: to close a file that was opened in any
+  other way takes away all locks that this process has on it, and with them commits.
 * That a file is locked, cannot be written, or that the disk is full, is no damage.
 """
 
@@ -34,8 +36,13 @@ def is_damage(error: sqlite3.Error) -> bool:
     """
     if isinstance(error, sqlite3.IntegrityError):
         return True
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's code of an error, without its finer distinctions; 0 if none."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 @final
@@ -138,22 +145,6 @@ def _line(commits: int) -> bytes:
     """Return what is in a side file."""
     number = b"%020d" % commits
     return b"%s %08x\n" % (number, crc32(number))
-
-
-def header_is_good(path: Path) -> bool:
-    """Whether a database begins as each of ours does.
-
-    SQLite believes what stands there: that a file is to be read only, that it keeps
-    texts or free pages in another way, and would act on it.
-    """
-    with path.open("rb") as file:
-        header = file.read(100)
-    return (
-        header[:16] == b"SQLite format 3\0"
-        and header[18:24] in (b"\1\1\0@  ", b"\2\2\0@  ")  # before, with a WAL
-        and header[44:48] == b"\0\0\0\4"  # the format of the schema
-        and header[52:60] == b"\0\0\0\0\0\0\0\1"  # no vacuum by itself; UTF-8
-    )
 
 
 def dropped_bytes(wal: Path, size: int, frames: int, page_size: int) -> int:

@@ -23,8 +23,8 @@ from . import _reading as reading, _tables as tables
 from ._damage import (
     Files,
     SideFile,
+    code_of,
     dropped_bytes,
-    header_is_good,
     identity,
     is_damage,
     log,
@@ -80,21 +80,29 @@ class SQLiteStore:
         self._damage = ""
         try:
             with self._guard():
-                self._open()
+                try:
+                    self._open()
+                except sqlite3.OperationalError as error:
+                    if code_of(error) != sqlite3.SQLITE_ERROR:
+                        raise
+                    # No statement here is wrong: so it is the file.
+                    raise Damaged(f"SQLite says: {error}") from error
         except BaseException:
             self._release()
             raise
 
     def _open(self) -> None:
-        # In this order, for another process may be making it: the file first, then
-        # what is beside it.
+        # In this order, for another process may be making it: what is beside the file
+        # comes after it.
         known, wal = self._side.read(), size_of(self._files.wal)
-        is_new = not size_of(self._files.path)
-        if is_new and (known or wal):
+        size = size_of(self._files.path)
+        if (known or wal) and not size:
             raise Damaged("the database is missing or empty, but not what is beside it")
-        if not is_new and not header_is_good(self._files.path):
-            raise Damaged("it does not begin as a journal does")
         db = self._connect()
+        # By SQLite's own count: it takes back what a process that was killed had begun.
+        is_new = db.execute("pragma page_count").fetchone() == (0,)
+        if is_new and size and size_of(self._files.path):
+            raise Damaged("the database is too short to be one")
         if is_new:
             db.execute(f"pragma page_size = {PAGE_SIZE}")
             with self._transaction("immediate"):
@@ -193,8 +201,8 @@ class SQLiteStore:
 
     def _trouble(self, error: sqlite3.Error) -> OSError:
         """Say what is wrong, and what to do."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return OSError(f"{self}: {error}. {_ADVICE.get(code, '')}".rstrip())
+        advice = _ADVICE.get(code_of(error), "")
+        return OSError(f"{self}: {error}. {advice}".rstrip())
 
     def _set_aside(self, found: str) -> Damaged:
         """Close the file and rename it; return the error."""

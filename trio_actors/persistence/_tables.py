@@ -104,6 +104,8 @@ def check_schema(db: sqlite3.Connection) -> None:
         raise sqlite3.NotSupportedError("a later version of trio_actors wrote it")
     if found != expected:
         raise Damaged("its tables are not those of a journal")
+    if db.execute("pragma auto_vacuum").fetchone() != (0,):
+        raise Damaged("its header is not what was written")  # SQLite would act on it
 
 
 def _is_later(db: sqlite3.Connection) -> bool:
