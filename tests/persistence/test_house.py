@@ -32,7 +32,9 @@ from trio_actors import (
     handler,
     tagged,
 )
+from trio_actors._cell import Cell
 from trio_actors.persistence import Entities, MemoryJournal
+from trio_actors.persistence._house import is_passive
 from trio_actors.testing import World
 
 LIMIT = 1024  # messages that wait for a next activation
@@ -533,3 +535,28 @@ async def test_the_keeper_can_be_stopped(world: World) -> None:
         await ada.ask(Say())
     (dead,) = world.dead()
     assert dead.to == ada
+
+
+async def test_what_a_message_costs_does_not_depend_on_how_many_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is looked at once to be stopped, of 1,000; none for a message to another."""
+    looked_at: list[str] = []
+
+    def looks(cell: Cell) -> bool:
+        looked_at.append(cell.path)
+        return is_passive(cell)
+
+    monkeypatch.setattr("trio_actors.persistence._house.is_passive", looks)
+    people = Entities(world, Town(), name="p", limit=500, idle_after=10)
+    for number in range(500):
+        people.get(str(number)).tell_nowait(Say())
+    await world.settled()
+    assert looked_at == []
+    for number in range(500, 1000):
+        people.get(str(number)).tell_nowait(Say())
+    await world.settled()
+    assert len(looked_at) == len(active(world)) == 500
+    await trio.sleep(20)
+    assert active(world) == []
+    assert len(looked_at) == 1000
