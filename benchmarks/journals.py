@@ -5,13 +5,16 @@ Each way does the same to a store in a folder of its own (``--quick`` does less 
 * journal: a `SQLiteJournal`, as actors use it: 1,000 writers at once, each of which
   waits until its event is on the disk before it appends the next one. Every event is
   held against the epoch and the last number of its stream, and has a check number;
+* actors: 1,000 event-sourced entities on such a journal, each of which is asked for one
+  event after the other. A handler, the answer, the fold, and the check that the event
+  comes back as it was stored are in it;
 * raw: what the store can do at most: ``executemany`` in batches of 1,000, into a table
   of the same layout with the same settings, each batch one commit, by one thread;
 * single: the same, with one commit per event. How long one takes is said, for it
   says what the disk is: where it is short, there is little to be gained.
 
 "replay" reads all events of one stream in order: the journal holds each against its
-check number, raw does not.
+check number, raw does not; an actor starts with them, decodes and folds each.
 
 The clock is the wall's: who waits for a disk uses no CPU. After each run it is checked
 that all events are there.
@@ -31,6 +34,7 @@ import trio
 from trio_actors.persistence import Journal, SQLiteJournal
 from trio_actors.persistence._sqlite import PAGE_SIZE, PRAGMAS
 
+from . import _ledgers
 from ._books import check
 from ._records import Sample
 from ._variants import Goal, Row, Trial
@@ -95,6 +99,18 @@ def measure_replay(events: int) -> Sample:
     """Read through a `SQLiteJournal`."""
     with tempfile.TemporaryDirectory() as folder:
         return trio.run(replay_all, SQLiteJournal(Path(folder) / "journal.db"), events)
+
+
+def measure_actors(ledgers: int, events: int) -> Sample:
+    """Append by entities."""
+    with tempfile.TemporaryDirectory() as folder:
+        return trio.run(_ledgers.append_all, folder, ledgers, events)
+
+
+def measure_recovery(events: int) -> Sample:
+    """Start an entity that has so many events."""
+    with tempfile.TemporaryDirectory() as folder:
+        return trio.run(_ledgers.recover, folder, events)
 
 
 # --- SQLite alone -------------------------------------------------------------
@@ -171,6 +187,7 @@ def rows(*, quick: bool) -> list[Row]:
             APPEND,
             {
                 "journal": partial(measure_journal, streams, events),
+                "actors": partial(measure_actors, streams, events),
                 "raw": partial(measure_raw, streams, events, BATCH),
                 "single": partial(measure_raw, single, 1, 1),
             },
@@ -179,6 +196,7 @@ def rows(*, quick: bool) -> list[Row]:
             REPLAY,
             {
                 "journal": partial(measure_replay, replayed),
+                "actors": partial(measure_recovery, replayed),
                 "raw": partial(measure_raw_replay, replayed),
             },
         ),
@@ -189,6 +207,8 @@ GOALS = (
     Goal(APPEND, 0.30, "raw", ours="journal"),
     Goal(APPEND, 25, "single", ours="journal"),
     Goal(REPLAY, 100_000, ours="journal"),
+    Goal(APPEND, 0.30, "raw", ours="actors"),
+    Goal(REPLAY, 100_000, ours="actors"),
 )
 
 TRIAL = Trial(
@@ -204,6 +224,8 @@ TRIAL = Trial(
 def told(goal: Goal, row: Row) -> str:
     """Return a goal and what became of it; one is only for disks that are slow."""
     text = goal.told(row)
+    if goal.ours == "actors":
+        text = text.replace(goal.row, f"{goal.row}, by actors", 1)
     speed = row.per_second("single")
     if goal.against != "single" or not speed:
         return text

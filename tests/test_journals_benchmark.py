@@ -12,9 +12,11 @@ from benchmarks.journals import (
     APPEND,
     GOALS,
     main,
+    measure_actors,
     measure_journal,
     measure_raw,
     measure_raw_replay,
+    measure_recovery,
     measure_replay,
     rows,
     told,
@@ -23,7 +25,8 @@ from benchmarks.journals import (
 
 def test_every_way_stores_so_many_events() -> None:
     """They are counted, and read, after each run."""
-    for sample in (measure_journal(3, 4), measure_raw(3, 4, 5)):
+    samples = measure_journal(3, 4), measure_actors(3, 4), measure_raw(3, 4, 5)
+    for sample in samples:
         assert sample.operations == 12
         assert sample.seconds > 0
         assert sample.clock == "wall"
@@ -31,6 +34,7 @@ def test_every_way_stores_so_many_events() -> None:
 
 def test_every_way_reads_so_many_events() -> None:
     assert measure_replay(1500).operations == 1500
+    assert measure_recovery(1500).operations == 1500
     assert measure_raw_replay(1500).operations == 1500
 
 
@@ -56,6 +60,11 @@ def test_a_group_of_commits_need_pay_only_where_one_of_them_is_slow() -> None:
         " takes 0.25 ms here)"
     )
     assert told(GOALS[0], row).endswith("not measured")
+    row.samples["raw"] = [Sample(200_000, 1)]
+    row.samples["actors"] = [Sample(10_000, 1)]
+    assert told(GOALS[3], row) == (
+        f"{APPEND}, by actors: 0.05 x raw, goal 0.30: missed"
+    )
 
 
 def test_a_run_prints_its_figures_and_its_goals(
