@@ -14,17 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import trio_actors
+import trio_actors.persistence
 import trio_actors.testing
 
 FOUND = re.compile(r"^(.+?):(\d+):\d+: (ASYNC91[01] .*)$", re.MULTILINE)
-HOOKS = {"started", "restarting", "restarted", "stopped"}
+HOOKS = {"started", "restarting", "restarted", "stopped", "deliver"}
 
 
 def public_names() -> set[str]:
     """Return the names of the async functions and methods a user may call."""
     return {
         name
-        for face in (trio_actors, trio_actors.testing)
+        for face in (trio_actors, trio_actors.testing, trio_actors.persistence)
         for public in face.__all__
         for name, value in [
             (public, getattr(face, public)),

@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 
 import trio_actors
+import trio_actors.persistence
 import trio_actors.testing
 
+FACES = (trio_actors, trio_actors.testing, trio_actors.persistence)
+ACTOR = (
+    "become context mailbox restarted restarting started stopped supervision "
+    "unbecome unhandled"
+)
+DURABLE = f"{ACTOR} cancel_reminder deliver key post remember_for remind state"
+JOURNAL = "append claim notes pending read"
 SPAWNER = "spawn spawn_nowait spawn_pool spawn_supervisor"
 REF = (
     "ask ask_nowait drain kill path restart stop tell tell_all tell_from_thread "
@@ -24,30 +32,36 @@ SYSTEM = (
     "snapshot statistics stop subscribe trace unregister"
 )
 INTERFACE = {
-    "Actor": (
-        "become context mailbox restarted restarting started stopped supervision "
-        "unbecome unhandled"
-    ),
+    "Actor": ACTOR,
     "ActorRef": REF,
     "ActorSystem": SYSTEM,
     "Backoff": "factor jitter max min reset_after",
     "ChildSpec": "name",
     "Context": CONTEXT,
     "DeadLetter": "message reason to",
+    "DurableState": f"{DURABLE} save",
+    "Entities": "get",
     "Event": "delay error kind ref",
+    "EventSourced": f"{DURABLE} persist snapshot_every",
     "Exit": "detail error is_normal kind",
     "Exploration": "blocked classes failure redundant schedules verified",
     "Failure": "diagram error token",
     "Faults": "crash delay drop duplicate",
     "Heartbeat": "every timeout",
     "Inbox": f"{CONTEXT} fail receive reply",
+    "Journal": JOURNAL,
     "Mailbox": "capacity overflow",
+    "MemoryJournal": f"{JOURNAL} delay fail_next statistics stay_open",
+    "Note": "at body key kind",
     "Pending": "abandon done",
     "PoolRef": f"{REF} resize workers",
+    "PostgresJournal": JOURNAL,
     "Probe": "expect expect_no_message fail receive ref reply",
+    "Reminder": "command_id missed name",
     "Reply": "abandoned fail send",
     "Request": "",
     "Schedule": "deviations",
+    "SQLiteJournal": JOURNAL,
     "ServiceKey": "name unique",
     "Snapshot": (
         "capacity children failed handled handling handling_for high_water path queued "
@@ -67,16 +81,16 @@ INTERFACE = {
 }
 EXCEPTIONS = {
     name
-    for name in trio_actors.__all__
-    if inspect.isclass(value := getattr(trio_actors, name))
+    for face in (trio_actors, trio_actors.persistence)
+    for name in face.__all__
+    if inspect.isclass(value := getattr(face, name))
     and issubclass(value, BaseException)
 }
 
 
 def public(name: str) -> Any:
     """Return a public class by its name."""
-    face = trio_actors if hasattr(trio_actors, name) else trio_actors.testing
-    return getattr(face, name)
+    return next(getattr(face, name) for face in FACES if hasattr(face, name))
 
 
 @pytest.mark.parametrize("name", INTERFACE)
@@ -88,7 +102,7 @@ def test_a_public_class_shows_its_interface_and_nothing_else(name: str) -> None:
 def test_every_public_class_is_in_the_table() -> None:
     classes = {
         name
-        for face in (trio_actors, trio_actors.testing)
+        for face in FACES
         for name in face.__all__
         if inspect.isclass(getattr(face, name))
     }

@@ -1,7 +1,6 @@
 """Users' programs, run: each does what it says.
 
-The programs in ``programs/`` use nothing but the public interface. Those that need
-durable state or other machines are only type-checked as yet (``test_typing.py``).
+The programs in ``programs/`` use nothing but the public interface.
 """
 
 import errno
@@ -18,6 +17,7 @@ import trio
 import trio.testing
 
 from tests.programs import (
+    account,
     bank,
     chat,
     connection,
@@ -349,3 +349,13 @@ def test_the_bank_prints_its_verdict_a_token_and_a_diagram(
     verdict, shown, *_ = capsys.readouterr().out.splitlines()
     assert verdict == "1 classes, 1 schedules, 0 redundant"
     assert shown.startswith("ta1:")
+
+
+async def test_an_account_survives_the_program_and_counts_each_deposit_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S3: events, a command repeated, a rejection; the second run is the same."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        await account.main()
+        assert capsys.readouterr().out.split() == ["100", "100", "no", "100"]

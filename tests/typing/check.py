@@ -3,9 +3,8 @@
 ``programs/`` must be accepted whole. In ``wrong/`` a line marked ``# E`` must be
 refused by both checkers (``# E-1``: there or on the line before), and no other line.
 
-Both are checked against the library's own sources. What is yet to come (durable state,
-other machines, the search for schedules) is taken from the stubs in ``later/``, name by
-name, until the library has it.
+Both are checked against the library's own sources. What is yet to come (other
+machines) is taken from the stubs in ``later/``, name by name, until the library has it.
 
 Run it as ``python -m tests.typing.check``.
 """

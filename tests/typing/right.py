@@ -1,6 +1,7 @@
 """Right uses, with the types that both checkers must infer. Never run."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, assert_type
 
 import attrs
@@ -26,6 +27,17 @@ from trio_actors import (
     Terminated,
     Topic,
     handler,
+    tagged,
+)
+from trio_actors.persistence import (
+    DurableState,
+    Entities,
+    EventSourced,
+    Journal,
+    MemoryJournal,
+    Reminder,
+    SQLiteJournal,
+    applies,
 )
 from trio_actors.testing import Probe, World
 
@@ -157,3 +169,64 @@ async def probing(world: World) -> None:
     request = await probe.expect(Get)
     assert_type(request, Get)
     probe.reply(request, "answer")
+
+
+@tagged("added@1")
+@attrs.frozen
+class Added:
+    value: str
+
+
+@tagged("taken@2", upcast=lambda old: {"value": old["what"]})
+@attrs.frozen
+class Taken:
+    value: str
+
+
+class Log(EventSourced[Get | Put | Reminder, Added | Taken, tuple[str, ...]]):
+    initial = ()
+    snapshot_every = 10
+
+    @handler
+    async def put(self, message: Put) -> None:
+        assert_type(self.key, str)
+        assert_type(self.state, tuple[str, ...])
+        await self.persist(Added(message.value), Taken(message.value))
+        await self.remind("look", 1.0, every=60.0)
+        await self.cancel_reminder("look")
+        await self.post(Added("mail"))
+
+    @handler(reads_only=True)
+    def get(self, message: Get) -> str:
+        return self.state[0]
+
+    @handler
+    def reminded(self, message: Reminder) -> None:
+        assert_type(message.name, str)
+        assert_type(message.missed, int)
+
+    async def deliver(self, effect: Added, key: str, /) -> None: ...
+
+    @applies
+    def changed(self, event: Added | Taken) -> tuple[str, ...]:
+        return (*self.state, event.value)
+
+
+class Whole(DurableState[Put, dict[str, int]]):
+    initial: dict[str, int] = {}  # noqa: RUF012  # never changed in place
+
+    @handler
+    async def put(self, message: Put) -> None:
+        assert_type(self.state, dict[str, int])
+        await self.save({**self.state, message.value: 1})
+
+
+async def storing(system: ActorSystem, world: World, path: Path) -> None:
+    journals: list[Journal] = [MemoryJournal(), SQLiteJournal(path)]
+    world.use(journals[0])
+    assert_type(await system.spawn(Log), ActorRef[Get | Put | Reminder])
+    assert_type(await system.spawn(Whole), ActorRef[Put])
+    logs = Entities(system, Log, idle_after=60.0, limit=10)
+    assert_type(logs, Entities[Get | Put | Reminder])
+    assert_type(logs.get("one"), ActorRef[Get | Put | Reminder])
+    assert_type(await logs.get("one").ask(Get()), str)
