@@ -526,3 +526,21 @@ async def test_a_race_among_holders_gives_the_first_good_answer(world: World) ->
         world.register(key, await world.spawn(run, delay, answer))
     assert await world.service(key, "first").ask(Text()) == "fast"
     assert await world.service(key, "broadcast").ask(Text()) == "fast"
+
+
+async def test_who_waits_for_room_in_a_pool_that_offers_a_service(world: World) -> None:
+    """ROU-1: the message goes to a worker, never into the pool's own mailbox."""
+    log: list[str] = []
+
+    class Busy(Actor[Note]):
+        @handler
+        async def note(self, message: Note) -> None:
+            await trio.sleep(1)
+            log.append(message.text)
+
+    pool = await world.spawn_pool(Busy, size=1, mailbox=Mailbox(1))
+    world.register(NOTES, pool)
+    for number in range(5):
+        await world.service(NOTES).tell(Note(str(number)))
+    await world.settled()
+    assert log == ["0", "1", "2", "3", "4"]

@@ -2,6 +2,7 @@
 
 import logging
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -37,7 +38,13 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
-from trio_actors.persistence import Entities, EventSourced, MemoryJournal, applies
+from trio_actors.persistence import (
+    Entities,
+    EventSourced,
+    MemoryJournal,
+    SQLiteJournal,
+    applies,
+)
 from trio_actors.testing import World
 
 VAR: ContextVar[str] = ContextVar("VAR")
@@ -74,6 +81,16 @@ async def test_every_text_is_a_key(world: World) -> None:
         assert world.find(ref.path) == ref
         assert ref.path.count("/") == 2
     assert journal.statistics()["streams"] == len(KEYS)
+
+
+async def test_every_text_is_a_key_in_sqlite(tmp_path: Path) -> None:
+    """Each has its own history, also in the next run of the program."""
+    for run in (1, 2):
+        journal = SQLiteJournal(tmp_path / "journal.db")
+        async with open_actor_system("test", journal=journal) as system:
+            accounts = Entities(system, Account)
+            for number, key in enumerate(KEYS, 1):
+                assert await accounts.get(key).ask(Deposit(number)) == run * number
 
 
 async def test_what_is_no_key(world: World) -> None:
@@ -541,6 +558,25 @@ async def test_who_comes_too_late_is_refused(
     assert [one.path for one in refused] == ["/p/ada", "/p/bob"]
     assert town.starts == {"/p/ada": 1}
     assert system.statistics()["dead_lettered"] == 4
+
+
+async def test_what_is_durable_too_late_is_a_dead_letter(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The system stops while a sender waits for the disk: nobody is activated."""
+    journal = MemoryJournal()
+    town = Town()
+    async with open_actor_system("test", journal=journal) as system:
+        bank = await system.spawn(Bank)  # it is stopped after those that came later
+        ada = Entities(system, town, name="p").get("ada")
+        await ada.ask(Say("0"))
+        journal.delay(1)
+        await bank.tell(Transfer(1, ada))
+        await trio.sleep(0.5)
+        system.stop()
+    assert town.said("/p/ada") == ["0"]
+    assert town.starts == {"/p/ada": 1}
+    assert system.statistics()["dead_lettered"] == 2
 
 
 async def test_news_for_one_that_ends_too_late(
