@@ -6,7 +6,7 @@ when it raises; a cancelled caller finds out at once.
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -15,6 +15,7 @@ import trio.testing
 
 from tests import checkpoints
 from tests.kit import Add, Boom, Counter, Get, Note, Sleep, Worker, reasons
+from tests.persistence.ledger import Added, Do, Ledger
 from trio_actors import (
     Actor,
     ActorError,
@@ -30,6 +31,7 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
+from trio_actors.persistence import DurableState, MemoryJournal
 from trio_actors.testing import Probe, World
 
 
@@ -255,9 +257,65 @@ async def test_what_is_not_async_lets_nobody_else_run(world: World) -> None:
     assert reasons(world) == []
 
 
+# --- A journal, and what stores in it ---------------------------------------
+
+JOURNAL: dict[str, Callable[[MemoryJournal], Awaitable[object]]] = {
+    "claim": lambda journal: journal.claim("s"),
+    "append": lambda journal: journal.append("s", 1, 0, []),
+    "notes": lambda journal: journal.notes("s"),
+    "pending": lambda journal: journal.pending(""),
+}
+STORING: dict[str, Callable[[Ledger], Awaitable[object]]] = {
+    "persist": lambda ledger: ledger.persist(Added("a")),
+    "persist nothing": lambda ledger: ledger.persist(),
+    "save": lambda whole: cast("Any", whole).save(1),
+    "remind": lambda ledger: ledger.remind("a", 1),
+    "cancel_reminder": lambda ledger: ledger.cancel_reminder("a"),
+    "post": lambda ledger: ledger.post(Added("a")),
+}
+
+
+class Whole(DurableState[Do, int]):
+    initial = 0
+
+    @handler
+    async def do(self, message: Do) -> Any:
+        return await message.act(cast("Ledger", self))
+
+
+@pytest.mark.parametrize("name", JOURNAL)
+async def test_each_call_of_a_journal_is_a_checkpoint(name: str) -> None:
+    async with (journal := MemoryJournal()).__open_journal__():
+        assert await journal.claim("s") == 1
+        with trio.testing.assert_checkpoints():
+            await JOURNAL[name](journal)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await JOURNAL[name](journal)
+        assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("name", STORING)
+async def test_who_stores_finds_out_at_once_that_it_was_cancelled(
+    name: str, world: World
+) -> None:
+    """Others run when the command is stored, so that one append is enough for it."""
+    caught: list[bool] = []
+
+    async def act(ledger: Ledger) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await STORING[name](ledger)
+        caught.append(scope.cancelled_caught)
+
+    ref: ActorRef[Do] = await world.spawn(Whole if name == "save" else Ledger)
+    await ref.ask(Do(act))
+    assert caught == [True]
+
+
 def test_every_public_async_function_is_in_this_file() -> None:
     """What is added must be added here: no public async function without a test."""
-    here = {name.split()[0] for name in CALLS} | {
+    here = {name.split()[0] for name in [*CALLS, *JOURNAL, *STORING]} | {
         "delete_child",
         "expect",
         "receive",

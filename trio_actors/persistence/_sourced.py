@@ -66,17 +66,19 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
     async def persist(self, *events: E) -> None:
         """Store *events*, all or none, then fold them into the state.
 
-        They are durable before the handler next waits for anything, and before its
-        answer and what it has told others leave; all that a handler stores without
-        waiting in between is one append. Without events it waits until everything is
-        durable: for an effect outside that must come after. In ``started()`` each call
-        is an append of its own. A checkpoint; to be cancelled stores nothing.
+        They are durable before the handler goes on after it next waits for anything,
+        and before its answer and what it has told others leave; all that a handler
+        stores without waiting in between is one append. Without events it waits until
+        everything is durable: for an effect outside that must come after. In
+        ``started()``, and in a task of the handler's, each call is an append of its
+        own. Who was cancelled finds out here, and stores nothing; an append that has
+        begun is waited for.
 
         Raises:
             TypeError: An event is none of E, or cannot be stored.
             RuntimeError: The task is not the handler's.
-            WriteFailed: They may or may not be stored. The actor fails, even if the
-                handler catches it.
+            WriteFailed: They may or may not be stored. The actor fails, whatever the
+                handler makes of it: while that waits it is cancelled.
         """
         store = await self._begin_write("persist")
         if not events:
