@@ -29,7 +29,7 @@ from ._errors import MailboxFull, show
 from ._gate import gate_here
 from ._keys import Crew, key_hash
 from ._mailbox import Door
-from ._messages import Carried, Request
+from ._messages import Carried, DeadReason, Request
 from ._pending import Call, Pending, lose, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 from ._waits import CURRENT
@@ -206,6 +206,10 @@ class RoutedRef(ActorRef[M_contra]):
         """Make the error for a message that even nobody could take."""
         raise NotImplementedError
 
+    def _refuse(self, item: Any, reason: DeadReason) -> None:
+        """Make a dead letter of a message for which there is nobody."""
+        self._cell.refuse(item, reason)
+
     def _leave(self, item: Any) -> bool:
         """Put down a message for which there is nobody; False if there is no room.
 
@@ -226,7 +230,7 @@ class RoutedRef(ActorRef[M_contra]):
         if self._actors():
             self._put_over(item)
         elif not self._put_nobody(item):
-            self._cell.refuse(item, "overflow")
+            self._refuse(item, "overflow")
 
     def _targets(self, message: Any) -> Sequence[ActorRef[Any]]:
         actors, router = self._actors(), self._router
@@ -310,7 +314,7 @@ class RoutedRef(ActorRef[M_contra]):
         for target in targets:
             target.tell_soon(message)
         if not targets and not self._leave(message):
-            self._cell.refuse(message, "overflow")
+            self._refuse(message, "overflow")
 
     async def ask(self, request: _RequestTo[M_contra, R]) -> R:
         """Ask whoever is chosen; of several the first good answer is taken."""
@@ -361,7 +365,7 @@ class RoutedRef(ActorRef[M_contra]):
         except Exception:
             # The key function failed: for the sender, who has gone on by now.
             log.exception("%s cannot choose who gets %s", self.path, show(message))
-            self._cell.refuse(inner, "unhandled")
+            self._refuse(inner, "unhandled")
             return
         if isinstance(inner, Call) and len(targets) > 1:
             self._race(cast("Any", inner), targets)
@@ -369,4 +373,4 @@ class RoutedRef(ActorRef[M_contra]):
         for target in targets:
             target._put_over(item)
         if not targets:
-            self._cell.refuse(inner, "stopped")
+            self._refuse(inner, "stopped")

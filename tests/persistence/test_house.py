@@ -486,7 +486,8 @@ async def test_who_is_full_on_the_way_out_says_so(world: World) -> None:
     with pytest.raises(MailboxFull):
         await ada.ask(Say("too many"))
     ada.tell_soon(Say("dead"))
-    assert [one.message for one in world.dead()] == [Say("dead")]
+    (dead,) = world.dead()
+    assert (dead.message, dead.to, dead.reason) == (Say("dead"), ada, "overflow")
     await trio.sleep(2)
     assert len(town.said("/p/ada")) == 1 + LIMIT
 

@@ -92,6 +92,7 @@ class EntityRef(RoutedRef[C_contra]):
             self._refuse(item, self._cell.box.refusal)
 
     def _refuse(self, item: Any, reason: DeadReason) -> None:
+        """Make a dead letter for this entity, not for its keeper."""
         nobody = Nobody(self.path, self._cell.system, self._cell.runtime)
         nobody.ref = self
         nobody.refuse(item.content if type(item) is Carried else item, reason)
