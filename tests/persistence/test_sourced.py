@@ -166,12 +166,14 @@ async def test_entities_come_and_go(world: World) -> None:
 
 def test_explored() -> None:
     async def program(world: World) -> None:
-        accounts = Entities(world, Account)
-        ada = accounts.get("ada")
+        listener = Probe[int](world)
+        ada = await world.spawn(Account, listener.ref)
         world.client(ada.ask, Deposit(1))
         world.client(ada.ask, Deposit(2))
         await world.settled()
         assert await ada.ask(Balance()) == 3
+        told = [await listener.receive() for _ in range(2)]
+        assert told in ([1, 3], [2, 3])
 
     found = check(program)
     print(found)

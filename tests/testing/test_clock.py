@@ -4,13 +4,16 @@ Issue: "50,000 deliveries a second in one run": a pass looks at I/O, at deadline
 other threads, and is made where there is something to see.
 """
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import trio
 
 from tests.kit import Add, Counter
-from trio_actors.testing import World
+from trio_actors import Exit
+from trio_actors.testing import Probe, World
 from trio_actors.testing._events import Run
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
@@ -77,6 +80,7 @@ def test_what_another_thread_wants_is_seen_though_a_task_never_waits() -> None:
             nonlocal called
             called = True
 
+        await trio.lowlevel.checkpoint()  # the pass in which the run begins
         trio.lowlevel.current_trio_token().run_sync_soon(call)
         while not called:
             await trio.lowlevel.checkpoint()
@@ -84,6 +88,40 @@ def test_what_another_thread_wants_is_seen_though_a_task_never_waits() -> None:
         return called
 
     assert run_once(program).outcome is True
+
+
+def test_what_comes_from_outside_while_all_ends_is_waited_for() -> None:
+    """No schedule depends on it any more, and Trio ends no task by force."""
+    heard = False
+
+    class Stubborn(Counter):
+        async def stopped(self, reason: Exit) -> None:
+            nonlocal heard
+            here, there = socket.socketpair()
+            with here, there, trio.CancelScope(shield=True):
+                there.send(b"goodbye")
+                await trio.lowlevel.wait_readable(here)
+                heard = True
+
+    async def program(world: World) -> None:
+        await world.spawn(Stubborn)
+
+    assert run_once(program).error is None
+    assert heard
+
+
+def test_who_listens_in_vain_is_told_when_that_time_comes() -> None:
+    class Clock(Counter):
+        async def started(self) -> None:
+            self.context.send_every(1000, Add())
+
+    async def program(world: World) -> float:
+        await world.spawn(Clock)
+        with pytest.raises(AssertionError):
+            await Probe[Add](world).receive()
+        return trio.current_time()
+
+    assert run_once(program).outcome == 3000  # the next tick would be too late
 
 
 def test_time_passes_without_a_pass_of_the_loop() -> None:
