@@ -532,6 +532,38 @@ async def test_a_scope_that_ends_while_it_is_stored_loses_nothing(
     assert state[-2:] == ("a", "b")
 
 
+class Queued(MemoryJournal):
+    """Lets a write wait a second, in which it could be taken back."""
+
+    async def append(self, *args: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        await trio.sleep(1)
+        await super().append(*args)
+
+
+async def test_what_is_staged_is_not_taken_back_while_it_waits_for_its_write(
+    world: World,
+) -> None:
+    """It is in the state already: whoever is cancelled, it is stored, too."""
+    world.use(journal := Queued())
+
+    async def act(ledger: Ledger) -> None:
+        async def task() -> None:
+            with trio.move_on_after(0.5):
+                await ledger.persist(Added("a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task)
+        assert ledger.state == await stored(journal) == ("a",)
+        await ledger.persist(Added("b"))
+
+    ledger = await spawn(world)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ledger.ask, Do(act))
+        await trio.sleep(1.5)
+        ledger.restart()
+    assert await ledger.ask(Read()) == await stored(journal) == ("a", "b")
+
+
 async def test_what_is_awaited_may_be_of_another_library(
     world: World, journal: MemoryJournal
 ) -> None:
