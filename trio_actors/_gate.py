@@ -10,6 +10,8 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trio.lowlevel import Task, current_task
@@ -59,7 +61,8 @@ class Gate:
             go: Lets it go.
             drop: Says to who waits for it that it will not go, and why.
         """
-        self._held.append(Held(place, go, drop))
+        # In the context of this moment: what travels with a message is what was set.
+        self._held.append(Held(place, partial(copy_context().run, go), drop))
 
     def lets_ask(self, place: object) -> bool:
         """Whether the turn's own question to somebody goes at once.
