@@ -8,7 +8,8 @@ Rules of this file:
   after it has stored something: nobody acts on what is not durable.
 * A failed handler has stored nothing since the last append. A failed append ends the
   incarnation, whatever the handler makes of it: the next one reads again.
-* An append is waited for, shielded: what is known here is always what is stored.
+* An append is waited for, shielded, unless its command ends with it: what is known here
+  is always what is stored.
 * A user may freeze the class with attrs: what changes is written past that.
 """
 
@@ -221,10 +222,12 @@ class _Durable(Actor[C_contra]):
     async def _flush(self) -> None:
         """Make durable what is staged. A checkpoint."""
         await checkpoint()  # in the task of a handler this is where it is stored
-        if self._turn is None or current_task() is self.context._cell.worker:
-            await self._commit()
-        else:
-            await self._turn.flush()
+        # What is in the state already is not taken back while others go on with it.
+        with trio.CancelScope(shield=True):
+            if self._turn is None or current_task() is self.context._cell.worker:
+                await self._commit()
+            else:
+                await self._turn.flush()
 
     @property
     def _writer(self) -> Store:
@@ -244,12 +247,11 @@ class _Durable(Actor[C_contra]):
     async def _commit(self) -> None:
         """Store what is staged, unless another task of the handler has done so."""
         store = self._writer
-        with trio.CancelScope(shield=True):
-            await store.idle()
-            if self._broken is not None:
-                raise self._broken
-            if store.staged:
-                await self._append(store)
+        await store.idle()
+        if self._broken is not None:
+            raise self._broken
+        if store.staged:
+            await self._append(store)
 
     async def _append(self, store: Store) -> None:
         self._complete(store)

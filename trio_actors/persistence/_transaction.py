@@ -103,8 +103,8 @@ class Turn:
 
     async def _flush_beside(self) -> None:
         try:
-            with suppress(Exception):  # the actor has failed
-                await self.flush()
+            with suppress(Exception), trio.CancelScope(shield=True):
+                await self.flush()  # when it fails, so does the actor
         finally:
             self.is_flushing = False
             self._lot.unpark_all()
