@@ -190,6 +190,36 @@ async def test_one_whose_handler_fails_comes_again(
     assert failing == []
 
 
+async def test_one_whose_handler_always_fails_does_not_end_the_program(
+    world: World,
+) -> None:
+    """It would end it again each time it starts: within its restarts it goes on."""
+
+    class Fails(Keeps):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            raise KeyError
+
+    ledger = await spawn(world, Fails)
+    await ledger.ask(remind("a", 10))
+    await trio.sleep(100)
+    assert await ledger.ask(Read()) == ()
+
+
+@pytest.mark.parametrize(("away", "missed"), [(5.5, 0), (7, 1)])
+async def test_one_that_is_a_moment_late_was_not_missed(
+    away: float, missed: int, world: World
+) -> None:
+    """An entity that is passive has to wake first, and that takes a moment."""
+    ledger = await spawn(world)
+    await ledger.ask(remind("a", 10))
+    await trio.sleep(5)
+    ledger = await come_back(ledger, away, world)
+    await trio.sleep(1)
+    (said,) = await ledger.ask(Read())
+    assert said.endswith(f"missed {missed}")
+
+
 async def test_one_that_is_stashed_is_not_lost(
     world: World, journal: MemoryJournal
 ) -> None:

@@ -22,8 +22,11 @@ from ._journal import Note
 if TYPE_CHECKING:
     from .._cell import Cell
 
-AGAIN = 1.0
-"""Seconds until a reminder whose handler has failed comes again, if it was resumed."""
+AGAIN = 2.0
+"""Seconds until a reminder whose handler has failed comes again: so slowly that the
+actor stays within its restarts (three in five seconds), however often that is."""
+PROMPT = 1.0
+"""Seconds by which one may be late and was not missed: who is passive wakes first."""
 
 
 @final
@@ -77,8 +80,9 @@ class Reminders:
 
     def arm(self) -> None:
         """Set the timers of all of them."""
-        for note in list(self._notes.values()):
-            self.set(note)
+        pause = AGAIN if self._cell.incarnation > 1 else 0.0
+        for note in self._notes.values():
+            self._set_timer(note, pause)
 
     def set(self, note: Note) -> None:
         """Set the timer of a reminder that is stored, or take it away."""
@@ -91,21 +95,17 @@ class Reminders:
         self.publish()
 
     def _set_timer(self, note: Note, at_least: float) -> None:
-        late = self._cell.runtime.wall() - note.at
+        """Set a timer; one that is overdue comes in *at_least* so many seconds."""
+        wait = note.at - self._cell.runtime.wall()
         message = Reminder(note.key, self._missed(note), f"{note.key}@{note.at!r}")
-        set_timer(
-            self._cell,
-            max(-late, at_least),
-            message,
-            (Reminder, note.key),
-            repeat=False,
-        )
+        delay = wait if wait > 0 else at_least
+        set_timer(self._cell, delay, message, (Reminder, note.key), repeat=False)
 
     def _missed(self, note: Note) -> int:
         late = self._cell.runtime.wall() - note.at
-        if late <= 0:
-            return 0
         every = float(note.body or b"0")
+        if late <= min(PROMPT, every / 2 or PROMPT):
+            return 0
         return 1 + int(late // every) if every else 1
 
     def next(self, message: Reminder) -> Note | None:
