@@ -61,7 +61,7 @@ def wheel(session: nox.Session) -> Path:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff, the layers of the modules, and the checkpoints of async functions."""
-    session.install("-e", ".", *group("lint"))
+    session.install("-e", ".[persistence]", *group("lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
     session.run("lint-imports", "--no-cache")

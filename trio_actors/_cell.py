@@ -16,6 +16,7 @@ from contextvars import copy_context
 from operator import is_not
 from typing import Any, Literal, TypeAlias, cast
 
+from trio import CancelScope
 from trio.lowlevel import (
     Task,
     checkpoint,
@@ -57,6 +58,7 @@ class Cell(Ending):
     hung: bool
     left: int
     phase: Phase
+    scope: CancelScope | None
     task: Task | None
     upward: BaseException | None
     worker: Task | None

@@ -107,8 +107,8 @@ class Plan:
             TypeError: The class is wrong.
             Unresolved: A name in it is not known yet.
         """
-        self.cls = cls
-        self.name = cls.__name__
+        self.cls: type = cls
+        self.name: str = cls.__name__
         self._frames = frames
         arguments = arguments_of(cls, base, {})
         wanted = len(getattr(base, "__parameters__", ()))
@@ -121,8 +121,8 @@ class Plan:
             kind for one in members(self.state) for kind in kinds(one)
         )
         self.events: list[Any] = members(arguments[1]) if wanted == 3 else []
-        self.codec = Codec(*self.events, where=self.name)
-        self.state_codec = Codec(state=self.state, where=self.name)
+        self.codec: Codec = Codec(*self.events, where=self.name)
+        self.state_codec: Codec = Codec(state=self.state, where=self.name)
         self.effects: Codec | None = self._effects(base)
         self.folds: dict[type, Callable[[Any, Any], Any]] = {}
         self._answers: dict[type, AnswerCodec] = {}

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from .._box import Box
 from .._cell import Cell
 from .._guard import GatedBox
 from .._pending import Call
@@ -52,7 +53,7 @@ class WorldCall(Call[R_co]):
 class WorldRuntime(Runtime):
     """The seam in a test: timers are moved by the clock, and batches have no budget."""
 
-    box_type = GatedBox
+    box_type: type[Box] = GatedBox
     call_type = WorldCall
     has_task = False
 
