@@ -164,7 +164,10 @@ def tagged(
 ) -> Callable[[AnyClass], AnyClass]:
     """Give a class its name and version outside of this process, as ``"deposited@2"``.
 
-    Needed for what is stored or sent to another node; nowhere else.
+    Needed for what is stored or sent to another node; nowhere else. Fields with a
+    default may come, and fields may go, without a new version. To rename one is both:
+    what was stored under the old name is read as the default, so raise the version and
+    write an upcast.
 
     Args:
         tag: The name, an ``@`` and the version, a whole number from 1.
