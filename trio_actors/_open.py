@@ -23,7 +23,7 @@ import trio
 from trio.lowlevel import checkpoint, enable_ki_protection
 
 from ._cell import Cell
-from ._errors import NoSystem
+from ._errors import NoSystem, show
 from ._family import is_name
 from ._guard import GatedBox, guarded_box, make_guard
 from ._halts import Halt, split_cancelled
@@ -225,6 +225,7 @@ def open_actor_system(
 
     Raises:
         RuntimeError: ``signals=True`` outside of the main thread.
+        TypeError: *journal* is none, but the path of one for instance.
     """
     if not is_name(name):
         raise ValueError(f"{name!r} is no name for a system: write a text, no slash.")
@@ -239,10 +240,20 @@ def open_actor_system(
 
     parts: list[AbstractAsyncContextManager[object]] = []
     if journal is not None:
+        _check_journal(journal)
         parts.append(journal.__open_journal__())
     if cluster is not None:
         parts.append(cluster.__open_cluster__())
     return SystemBlock(make, signals=signals, parts=parts)
+
+
+def _check_journal(journal: object) -> None:
+    """Refuse the path of a journal, or its class, in its place."""
+    if isinstance(journal, type) or not hasattr(journal, "__open_journal__"):
+        raise TypeError(
+            f"journal= takes a journal, but got {show(journal)}. Write"
+            "\n    open_actor_system(..., journal=SQLiteJournal(path))"
+        )
 
 
 def _make_runtime(

@@ -153,13 +153,13 @@ async def test_an_id_is_for_one_command(ledger: Ref) -> None:
         assert await wide.ask(Other("y")) == 2
 
 
-async def test_an_id_that_is_no_text_is_its_senders_error(
-    ledger: Ref, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("wrong", [7, "half of a pair: \ud800"])
+async def test_an_id_that_cannot_be_stored_is_its_senders_error(
+    ledger: Ref, caplog: pytest.LogCaptureFixture, wrong: Any
 ) -> None:
     """It fails nobody: the actor goes on, with the same instance."""
-    wrong: Any = 7
     before = ledger._cell.instance
-    with pytest.raises(TypeError, match="the command_id of Do"):
+    with pytest.raises((TypeError, ValueError), match="the command_id of Do"):
         await ledger.ask(Do(add("a"), wrong))
     await ledger.tell(Do(add("a"), wrong))
     assert await ledger.ask(Read()) == ()

@@ -21,7 +21,7 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
-from trio_actors.persistence import Fenced, MemoryJournal, WriteFailed
+from trio_actors.persistence import Fenced, MemoryJournal, SQLiteJournal, WriteFailed
 from trio_actors.testing import World
 
 Ref = ActorRef[Any]
@@ -250,6 +250,23 @@ async def test_without_a_journal_nothing_durable_starts() -> None:
     assert "/ledger is durable, but the actor system 'none' has no journal" in str(
         caught.value.__cause__
     )
+
+
+def test_the_path_of_a_journal_is_no_journal() -> None:
+    wrong: list[Any] = ["bank.db", SQLiteJournal, 3]
+    for journal in wrong:
+        with pytest.raises(TypeError, match=r"journal=SQLiteJournal\(path\)"):
+            open_actor_system("demo", journal=journal)
+
+
+async def test_an_instance_is_one_actor_once(world: World) -> None:
+    """What it knows of one history is never written to another."""
+    shared = Ledger()
+    first = await world.spawn(lambda: shared, name="first")
+    assert await first.ask(Do(add("one"))) == ("one",)
+    with pytest.raises(StartFailed) as caught:
+        await world.spawn(lambda: shared, name="second")
+    assert "make a new one each time" in str(caught.value.__cause__)
 
 
 # --- A write that fails ---

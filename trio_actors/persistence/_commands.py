@@ -32,6 +32,7 @@ def command_id_of(message: object) -> str | None:
 
     Raises:
         TypeError: It is no text.
+        ValueError: It cannot be stored.
     """
     found: object = getattr(message, "command_id", None)
     if found is None or isinstance(message, Reminder):
@@ -41,6 +42,13 @@ def command_id_of(message: object) -> str | None:
             f"the command_id of {show(message)} is a text that its sender makes, the"
             f" same one when it sends it again, but got {show(found)}."
         )
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the command_id of {show(message)} cannot be stored: it has half a"
+            " surrogate pair. Look at how its sender makes it."
+        ) from None
     return found or None
 
 

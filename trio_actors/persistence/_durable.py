@@ -175,6 +175,12 @@ class _Durable(Actor[C_contra]):
     async def _prepare(self) -> None:
         """Become the writer of the stream, and read what there is."""
         cell: Cell = self.context._cell
+        if self._store is not None:
+            raise TypeError(
+                f"{cell.path} is the {type(self).__name__} that another actor was, or"
+                " this one before its restart: what it knows is not what is stored. Let"
+                " the function make a new one each time."
+            )
         plan = self._plan_of_class()
         journal = journal_of(cell.system, cell.path)
         stream = cell.path if cell.entity is None else "/".join(cell.entity)
@@ -290,7 +296,7 @@ class _Durable(Actor[C_contra]):
         """Handle one command, or answer it again."""
         try:
             command = command_id_of(message) if info.batch == 1 else None
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             await checkpoint()
             return self._refuse(message, error)
         if command is not None and (known := self._commands.find(command)) is not None:
