@@ -227,7 +227,7 @@ OPS: list[Op] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([1, 2, 3, 5, float("inf")]),
     st.sampled_from(["block", "drop_new", "drop_oldest", "fail"]),

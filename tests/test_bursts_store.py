@@ -67,7 +67,7 @@ def guarded(mailbox: Mailbox, play: Many) -> None:
 
 
 @pytest.mark.parametrize("looks", [False, True])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(CAPACITIES),
     st.sampled_from(["block", "drop_new", "drop_oldest", "fail"]),
@@ -160,7 +160,7 @@ class Store:
 DOES = ["add", "add", "add", "signal", "take", "take", "put_back", "oldest", "refill"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from(DOES), st.integers(1, 130)), max_size=40))
 def test_the_bursts_keep_their_order(program: list[tuple[str, int]]) -> None:
     """ORD-1: whatever is put back, dropped from the middle, or taken in between."""

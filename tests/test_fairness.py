@@ -461,7 +461,7 @@ WAYS = ["tell", "ask", "tell_nowait", "tell_all", "cut_off", "fail", "fail_asked
 
 
 @pytest.mark.parametrize("kind", RECEIVERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     plans=st.lists(
         st.lists(st.sampled_from(WAYS), min_size=1, max_size=8), min_size=1, max_size=5

@@ -150,7 +150,7 @@ DEEDS = st.lists(
 
 
 @pytest.mark.parametrize("kind", PUZZLES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans=st.lists(st.tuples(DEEDS, st.booleans()), max_size=12))
 def test_the_order_is_kept_when_handlers_use_their_own_queue(
     kind: str, plans: list[tuple[list[str], bool]]

@@ -99,7 +99,7 @@ async def do(world: World, tape: Tape, number: int, op: tuple[str, str, str]) ->
         ref.tell_nowait((Slow if how == "slow" else Act)(verb, number))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([Plain, Mixed, Hooked]),
     st.sampled_from(["permanent", "transient", "temporary"]),

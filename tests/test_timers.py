@@ -512,7 +512,7 @@ APART = 1 + 1 / 32
 """Seconds between two steps, so that no timer is due at the moment of a step."""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(STEPS)
 def test_timers_do_what_a_table_of_due_times_says(steps: list[Set | Cancel]) -> None:
     """What fires when, for any sequence of sets, replacements and cancellations."""

@@ -169,7 +169,7 @@ async def run(world: World, plan: Plan) -> None:
     assert await ledger.ask(Read()) == kept
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plan=PLANS)
 def test_what_has_left_is_stored_and_memory_is_what_a_replay_gives(plan: Plan) -> None:
     """PER-1, PER-3: for any handlers, with one write that fails and one cut."""

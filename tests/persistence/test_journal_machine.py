@@ -115,7 +115,7 @@ async def run(files: Sequence[Journal], tape: Sequence[tuple[int, Step]]) -> Non
 tapes = st.lists(st.tuples(st.sampled_from([0, 1]), steps), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tapes)
 def test_a_file_does_what_the_one_in_memory_does(
     tape: Sequence[tuple[int, Step]],
@@ -126,7 +126,7 @@ def test_a_file_does_what_the_one_in_memory_does(
         trio.run(run, [SQLiteJournal(path), SQLiteJournal(path)], tape)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tapes)
 def test_a_database_does_what_the_one_in_memory_does(
     server: Server, tape: Sequence[tuple[int, Step]]

@@ -245,7 +245,7 @@ def traces(draw: st.DrawFn) -> list[Event]:
 MARKS = st.none() | st.tuples(st.integers(0, 30), st.integers(0, 520))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(traces(), MARKS)
 def test_every_step_is_shown_or_counted_as_cut_in_rows_of_100_columns(
     trace: list[Event], mark: tuple[int, int] | None
@@ -274,7 +274,7 @@ def test_every_step_is_shown_or_counted_as_cut_in_rows_of_100_columns(
     assert {place for place in mark or () if place < at} <= set(shown)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(traces())
 def test_an_arrow_goes_from_the_line_of_one_to_the_line_of_the_other(
     trace: list[Event],
@@ -317,7 +317,7 @@ def test_an_arrow_goes_from_the_line_of_one_to_the_line_of_the_other(
 TEXT = r"([^#;:<>&%{}\\\"`\n]|#\d+;)+"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(traces(), MARKS)
 def test_mermaid_is_well_formed_and_says_the_same(
     trace: list[Event], mark: tuple[int, int] | None

@@ -84,7 +84,7 @@ def check(both: Compared) -> None:
     assert both.is_sound, both.spec
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.randoms(use_true_random=False),
     st.sets(st.sampled_from(EVERYTHING)).map(lambda some: "".join(sorted(some))),

@@ -67,7 +67,7 @@ def squares(share: range, tell: Callable[[tuple[int, int]], None]) -> None:
         tell((number, number * number))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 9), st.integers(0, 40), st.integers(1, 4), st.data())
 def test_results_are_taken_in_the_order_of_their_numbers(
     start: int, count: int, size: int, data: st.DataObject
@@ -194,7 +194,7 @@ def test_a_space_that_comes_to_its_end_is_verified_by_several_too() -> None:
     assert together.schedules > 24
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     guests=st.integers(2, 6),
     unwanted=st.lists(st.integers(0, 5), max_size=4, unique=True),

@@ -498,7 +498,7 @@ def test_what_a_correct_object_answers_is_accepted(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_wrong_answer_is_found_exactly_where_no_order_fits(
     data: st.DataObject,
 ) -> None:

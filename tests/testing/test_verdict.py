@@ -229,7 +229,7 @@ def must_precede(trace: list[Event]) -> list[list[int]]:
     ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(two_runs())
 def test_a_race_is_found_exactly_where_two_runs_differ(runs: tuple[Run, Run]) -> None:
     """By the definition, in all pairs: it has changed places, and comes from none."""
@@ -470,7 +470,7 @@ def test_what_was_met_once_says_how_much_was_not_met() -> None:
     assert unseen_classes([1, 3, 6]) == pytest.approx(3 * 0.1 / 0.9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(20, 200), st.integers(0, 1 << 30))
 def test_the_estimate_is_near_the_truth_where_classes_are_equally_likely(
     classes: int, seed: int
