@@ -161,6 +161,7 @@ class ControlledWorld(World):
     def _watch_steps(self) -> None:
         """Let what is watched see each step before the next event is chosen."""
         super()._watch_steps()
+        self._pilot.watch()
         self._clock.in_haste = False
 
     def _begin_stop(self, seconds: float | None = None) -> None:

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from trio.lowlevel import Task
 
 CLOCK = ("clock", "")
+SEEN = ("seen", "")
+"""All there is: a condition that is checked after each step may look at anything."""
+
+HISTORY = ("history", "")
+"""What clients were answered before others asked; a checker of histories looks at it.
+"""
+
 RACES = 5
 """How often in a run time may pass before what else could happen: what repeats could go
 on for ever."""
@@ -100,6 +107,7 @@ class Footprints(WorldRuntime):
         self.caveats: dict[str, None] = {}  # why not every order was tried
         self.recording: bool = True
         self.at: int = -1  # the step that goes on; -1 before the first
+        self.watched: bool = False  # somebody looks after each step
         self._counts: dict[str, int] = {}
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
@@ -134,6 +142,27 @@ class Footprints(WorldRuntime):
             if touched not in step.footprint or step.kind != "message":
                 step.footprint[touched] = True
 
+    def record(self, *, answered: bool) -> None:
+        """Note that a client asks, or has an answer, and that somebody writes it down.
+
+        Who asks first matters to no checker of histories: only who is answered before.
+        """
+        if self.step is not None:
+            footprint = self.step.footprint
+            footprint[HISTORY] = answered or footprint.get(HISTORY, False)
+
+    def watch(self) -> None:
+        """Note that from here on somebody looks after each step.
+
+        There no two steps may change places. Those before would have been looked at
+        had they come later.
+        """
+        self.watched = True
+        for event in self.run.trace:
+            event.footprint.setdefault(SEEN, False)
+        if self.step is not None:
+            self.step.footprint[SEEN] = True
+
     def note(self, caveat: str) -> None:
         """Note why a search of all orders is not one of all orders."""
         self.caveats[caveat] = None
@@ -153,8 +182,14 @@ class Footprints(WorldRuntime):
     def haunt(self, event: Event) -> None:
         """Remember what could have happened until this step."""
         if self.recording and event.sent < self.at:
-            self.foresee(event)
-            self.run.ghosts.append(Ghost(event, self.at))
+            self.add_ghost(event)
+
+    def add_ghost(self, event: Event) -> None:
+        """Remember what can no longer happen, with what it would have touched."""
+        self.foresee(event)
+        if self.watched:
+            event.footprint[SEEN] = True
+        self.run.ghosts.append(Ghost(event, self.at))
 
     def foresee(self, event: Event) -> None:
         """Say what an event will touch at least, as everything is now."""

@@ -22,9 +22,9 @@ from .._halts import Watch
 from .._messages import Signal
 from ._changes import difference
 from ._clock import WorldClock
-from ._events import Event, Ghost, Key, Search
+from ._events import Event, Key, Search
 from ._faults import Plan
-from ._footprints import Footprints, Rules, whose
+from ._footprints import SEEN, Footprints, Rules, whose
 from ._held import Held, HeldBox, HeldCall
 from ._state import Picture, freeze
 from ._world import crash
@@ -257,6 +257,8 @@ class Pilot(Footprints):
         self.run.trace.append(chosen)
         self.run.ranks.append(rank)
         self.step = chosen
+        if self.watched:
+            chosen.footprint[SEEN] = True
         return chosen
 
     def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
@@ -353,11 +355,10 @@ class Pilot(Footprints):
         if not self.recording:
             return
         for queue in self._channels.values():
-            self.foresee(queue[0])
-            self.run.ghosts.append(Ghost(queue[0], self.at))
+            self.add_ghost(queue[0])
         tick = self.next_tick(deadline, alone=False)
         if tick is not None:
-            self.run.ghosts.append(Ghost(tick[0], self.at))
+            self.add_ghost(tick[0])
         self.recording = False
         self.step = None
 

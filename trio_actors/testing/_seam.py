@@ -40,12 +40,15 @@ class WorldCall(Call[R_co]):
         if world._recorders and asker is None:
             who = WHO.get()
             self._records = [(one, one.begin(who, message)) for one in world._recorders]
+            world._runtime.record(answered=False)
 
     def answer(self, value: Any, error: BaseException | None = None) -> None:
         """Give the answer, or an error."""
         in_time = self.open
         super().answer(value, error)
-        if in_time:
+        if in_time and self._records:
+            runtime: Any = self.target.runtime
+            runtime.record(answered=True)
             for recorder, number in self._records:
                 recorder.end(number, value, error)
 
@@ -60,6 +63,9 @@ class WorldRuntime(Runtime):
     def __init__(self, seed: int, clock: WorldClock) -> None:
         super().__init__(seed)
         self.clock: WorldClock = clock
+
+    def record(self, *, answered: bool) -> None:
+        """Note that a client asks, or has an answer, where that is written down."""
 
     @property
     def has_alarms(self) -> bool:

@@ -155,7 +155,10 @@ class World(ActorSystem):
         self._journal = journal
 
     def always(self, holds: Callable[[], bool]) -> None:
-        """Check *holds* after every step of the test."""
+        """Check *holds* after every step of the test.
+
+        A search then takes no two steps for independent: there is more to try.
+        """
         self._always.append(holds)
         self._watch_steps()
 
