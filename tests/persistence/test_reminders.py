@@ -1,6 +1,7 @@
 """Reminders: timers that outlive the process."""
 
 import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -336,6 +337,19 @@ async def test_a_repeat_out_of_range_is_refused(every: float, world: World) -> N
     ledger = await spawn(world)
     with pytest.raises(ActorFailed, match="every= is seconds, more than 0"):
         await ledger.ask(remind("a", 1, every))
+
+
+async def test_what_is_no_name_and_what_are_no_seconds_are_refused(
+    world: World,
+) -> None:
+    no_name: Any = 5
+    no_seconds: Any = timedelta(seconds=1)
+    ledger = await spawn(world)
+    with pytest.raises(ActorFailed, match="the name of a reminder is a text"):
+        await ledger.ask(remind(no_name, 1))
+    for delay, every in ((no_seconds, None), (1, no_seconds)):
+        with pytest.raises(ActorFailed, match=r"write .total_seconds\(\)"):
+            await ledger.ask(remind("a", delay, every))
 
 
 async def test_who_has_no_handler_is_told_so(world: World) -> None:

@@ -70,6 +70,34 @@ async def test_what_was_saved_last_is_there_after_a_restart_of_the_program() -> 
     assert journal.statistics()["events"] == 0
 
 
+class Forgetful(DurableState[Set | Get, dict[str, list[int]]]):
+    """Changes its state in place, without saving it."""
+
+    initial: dict[str, list[int]] = {"values": []}  # noqa: RUF012  # that is the test
+
+    @handler
+    def set(self, message: Set) -> int:
+        self.state["values"].append(message.value)
+        return len(self.state["values"])
+
+    @handler
+    def get(self, message: Get) -> int:
+        return len(self.state["values"])
+
+
+async def test_an_initial_state_changed_in_place_is_that_of_one_start(
+    world: World,
+) -> None:
+    forgetful = await world.spawn(Forgetful, name="a")
+    other = await world.spawn(Forgetful, name="b")
+    assert await forgetful.ask(Set(1)) == 1
+    assert await other.ask(Get()) == 0
+    world.crash(forgetful)
+    with pytest.raises(ActorFailed):
+        await forgetful.ask(Get())
+    assert await forgetful.ask(Get()) == 0
+
+
 async def test_each_save_is_a_revision(world: World, journal: MemoryJournal) -> None:
     cell = await world.spawn(Cell, name="cell")
     for value in range(1, 4):

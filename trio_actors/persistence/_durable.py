@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import attrs
@@ -190,6 +191,8 @@ class _Durable(Actor[C_contra]):
         put(self, "_commands", Commands(plan, cell.runtime, self.remember_for, notes))
         put(self, "_reminders", Reminders(cell, notes))
         put(self, "_outbox", Outbox(self, plan, notes))
+        # Changed in place, it must not be changed for all others of the class.
+        put(self, "_live", deepcopy(cast("Any", self).initial))
         await self._recover(store, notes)
         put(self, "_durable", self._live)
         put(self, "_store", store)
@@ -197,7 +200,7 @@ class _Durable(Actor[C_contra]):
         self._outbox.start()
 
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
-        """Make the state from what was stored."""
+        """Make the state, now the initial one, from what was stored."""
         raise NotImplementedError
 
     # --- Writing ---

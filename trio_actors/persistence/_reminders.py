@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 import attrs
 
+from .._errors import show
 from .._timers import cancel_timer, set_timer
 from ._journal import Note
 
@@ -58,7 +59,8 @@ class Reminders:
         """Make the note of a reminder.
 
         Raises:
-            TypeError: The actor does not handle reminders.
+            TypeError: The actor does not handle reminders; an argument is of another
+                type.
             ValueError: A number of seconds is out of range.
         """
         if self._cell.shape.handler_of(Reminder) is None:
@@ -67,6 +69,14 @@ class Reminders:
                 " and write\n    @handler\n    def on_reminder(self, message: Reminder)"
                 " -> None:"
             )
+        if not isinstance(cast("object", name), str):
+            raise TypeError(f"the name of a reminder is a text, but got {show(name)}.")
+        for seconds in (delay, every or 0):
+            if not isinstance(cast("object", seconds), int | float):
+                raise TypeError(
+                    f"a reminder is set in seconds, but got {show(seconds)}. From a"
+                    " timedelta, write .total_seconds()."
+                )
         if not 0 <= delay < math.inf:
             raise ValueError(
                 f"the delay of a reminder is seconds from 0, not {delay!r}."

@@ -37,6 +37,10 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
     events make. Commands wait meanwhile, in their order. (Akka's
     ``EventSourcedBehavior``.)
 
+    Its history is that of its key among `Entities`, or of its path if it was spawned.
+    Spawn it under a name: those without one are numbered as they come, and the next
+    run of the program may start them in another order.
+
     A command with a field ``command_id`` is done once: when it is repeated, the
     remembered answer is given, for ``remember_for`` seconds. A failed write, or one of
     which nobody knows the end, fails the actor; it is never resumed.
@@ -134,7 +138,6 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
         plan = self._plan_of_class()
         codec, states = plan.codec, plan.state_codec
-        put(self, "_live", self.initial)
         found = {int(one.key): one for one in notes if one.kind == "snapshot"}
         after = 0
         for seq in sorted(found, reverse=True):

@@ -25,7 +25,8 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
     """An actor that stores its whole state.
 
     For a state that is small and whose history nobody asks for; otherwise as
-    ``EventSourced``. (Akka's ``DurableStateBehavior``, Orleans' grain state.)
+    ``EventSourced``, which says where it is found. (Akka's ``DurableStateBehavior``,
+    Orleans' grain state.)
     """
 
     initial: S
@@ -69,7 +70,6 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
             store.note(attrs.evolve(note, at=store.seq + 1.0))
 
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
-        put(self, "_live", self.initial)
         for note in notes:
             if note.kind == "state":
                 codec = self._plan_of_class().state_codec
