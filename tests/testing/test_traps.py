@@ -91,11 +91,13 @@ def test_who_waits_at_checkpoints_holds_up_nobody() -> None:
     assert found.schedules == 30
 
 
+@pytest.mark.parametrize("level", ["delivery", "checkpoint"])
 def test_who_waits_at_checkpoints_for_ever_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
+    """Bad input: "a test that never settles"; where it never waits, too."""
     monkeypatch.setattr(_pilot, "STEPS", 200)
-    error = failure_of(polled_in_vain, level="checkpoint", schedules=1).error
+    error = failure_of(polled_in_vain, level=level, schedules=1).error
     assert "the test does not settle: it has taken 200 steps" in str(error)
 
 

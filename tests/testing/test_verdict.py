@@ -11,12 +11,14 @@ import math
 import random
 from collections import Counter
 from collections.abc import Hashable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from tests.testing.searched import forgotten
 from tests.testing.traces import message, reply, run, start, step, tick
+from trio_actors.testing import Faults, World, explore
 from trio_actors.testing._events import Event, Footprint, Ghost, Run, dependent
 from trio_actors.testing._verdict import (
     failure_report,
@@ -403,6 +405,27 @@ def test_the_regression_test_is_python_and_calls_the_program(
     (decorator,) = test.decorator_list
     assert ast.unparse(decorator) == "explore(replay='ta1:4-1')"
     assert [one.arg for one in test.args.args] == ["world", *arguments]
+
+
+WITH_A_CRASH: Any = explore(faults=Faults(crash=1))  # its type knows no methods
+
+
+class InAClass:
+    @WITH_A_CRASH  # type: ignore[untyped-decorator]
+    async def test_method(self, world: World) -> None:
+        assert isinstance(self, InAClass)
+        await forgotten(world)
+
+
+def test_the_regression_test_of_a_method_has_what_it_needs() -> None:
+    """An object of its class, and the name of what its options are made with."""
+    with pytest.raises(AssertionError, match="it was forgotten") as caught:
+        InAClass().test_method()
+    (report,) = caught.value.__notes__
+    names: dict[str, Any] = {"InAClass": InAClass}
+    exec(report[report.index("from trio_actors.testing import") :], names)
+    with pytest.raises(AssertionError, match="it was forgotten"):
+        names["test_InAClass_test_method_again"]()
 
 
 # --- No failure -------------------------------------------------------------

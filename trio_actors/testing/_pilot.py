@@ -56,6 +56,7 @@ class Pilot(Footprints):
         self._commands = False  # whether there were any
         self._woken: dict[Task, int] = {}  # who waits for its step, and since which
         self._passes = 0
+        self._turns = 0  # of trio's loop, since the last step
         self._reader: tuple[Held, object, Picture] | None = None  # what only reads
         self._taken: dict[tuple[str, str], int] = {}  # messages delivered, by pair
         faults = rules.faults
@@ -238,7 +239,8 @@ class Pilot(Footprints):
         if not self.recording:
             return enabled[0]
         if self.at >= STEPS:
-            check_end(self.at)
+            raise _endless(self.at)
+        self._turns = 0
         rank = self.search.choose(self.run.trace, enabled)
         chosen = enabled[rank]
         busy = [
@@ -261,6 +263,13 @@ class Pilot(Footprints):
             chosen.footprint[SEEN] = True
         return chosen
 
+    def running(self, tasks: Sequence[Task]) -> None:
+        """Note that tasks run; one that goes on and on, and never waits, is ended."""
+        super().running(tasks)
+        self._turns += 1
+        if self._turns == STEPS and self.recording:
+            self.failed(_endless(self._turns))
+
     def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
         """Choose what comes next, where that is decided at each checkpoint.
 
@@ -278,7 +287,8 @@ class Pilot(Footprints):
     def _choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
         self.check_reader()
         self._passes += 1
-        check_end(self._passes)
+        if self._passes >= STEPS:
+            raise _endless(self._passes)
         self._woken = {task: self._woken.get(task, self.at) for task in tasks}
         steps: dict[Event, Task] = {}
         alike: dict[tuple[str, str], int] = {}  # tasks that run one function
@@ -363,13 +373,12 @@ class Pilot(Footprints):
         self.step = None
 
 
-def check_end(steps: int) -> None:
-    """Check that a run may still come to an end."""
-    if steps >= STEPS:
-        raise AssertionError(
-            f"the test does not settle: it has taken {STEPS} steps. Look for a message"
-            " that is always answered with another one, or for a loop of checkpoints."
-        )
+def _endless(steps: int) -> AssertionError:
+    """Return what is to be said of a run that will come to no end."""
+    return AssertionError(
+        f"the test does not settle: it has taken {steps} steps. Look for a message that"
+        " is always answered with another one, or for a loop of checkpoints."
+    )
 
 
 _SERIAL = attrgetter("serial")

@@ -255,18 +255,30 @@ def regression_test(
     called = program.rpartition("<locals>.")[2]
     if not all(part.isidentifier() for part in called.split(".")):
         called = "program"  # of a lambda, say: its user knows what to write here
-    words = called.removesuffix(".__wrapped__").removesuffix(".hypothesis.inner_test")
-    words = re.sub(r"\W+", "_", words)
+    words = re.sub(r"\W+", "_", _path(called))
     fixtures = [one for one in arguments if one not in values]
     named = [f"{one}={values.get(one, one)}" for one in arguments]
     given = ", ".join(["world", *(named if values else arguments)])
+    if called.endswith(".__wrapped__") and (owner := _owner(called)):
+        given = f"{owner}(), {given}"  # a method, which nobody has bound
     parameters = ", ".join(["world: World", *fixtures])
+    faults = "Faults, " if any(one.startswith("faults=") for one in options) else ""
     return (
-        "from trio_actors.testing import World, explore\n\n\n"
+        f"from trio_actors.testing import {faults}World, explore\n\n\n"
         f"{_decorator(token, options)}\n"
         f"async def test_{words.removeprefix('test_')}_again({parameters}) -> None:\n"
         f"    await {called}({given})\n"
     )
+
+
+def _path(called: str) -> str:
+    """Return how a test is reached, without what lies in it."""
+    return called.removesuffix(".__wrapped__").removesuffix(".hypothesis.inner_test")
+
+
+def _owner(called: str) -> str:
+    """Return the class of a test; nothing if it is no method."""
+    return _path(called).rpartition(".")[0]
 
 
 # --- No failure ---
