@@ -266,7 +266,7 @@ async def test_a_full_disk_is_told_and_nothing_acknowledged_is_lost(tiny: Path) 
     async with journal.__open_journal__():
         epoch = await journal.claim("s")
         with pytest.raises(
-            WriteFailed, match="disk is full. Make room on the disk"
+            WriteFailed, match=r"disk is full\. Make room on the disk\. Read what"
         ) as it:
             while True:
                 await journal.append("s", epoch, last, [bytes(50_000)])

@@ -254,16 +254,17 @@ def _take(queue: dict[J, None], most: int) -> list[J]:
 
 def _fail(jobs: Iterable[Job], cause: Exception) -> None:
     """Let all of a batch fail."""
+    text = str(cause).removesuffix(".")
     for job in jobs:
         if isinstance(cause, Damaged):
             job.error = Damaged(*cause.args)
         elif isinstance(job, Claim | Append):
             job.error = WriteFailed(
-                f"{job.unknown()}, because the journal failed: {cause}. Read what"
+                f"{job.unknown()}, because the journal failed: {text}. Read what"
                 " there is before anything else is written."
             )
         else:
-            job.error = RuntimeError(f"the journal could not be read: {cause}")
+            job.error = RuntimeError(f"the journal could not be read: {text}.")
         job.error.__cause__ = cause
 
 
