@@ -28,10 +28,12 @@ def actor_stopped(cell: Cell, message: Any, *, verb: str = "handled") -> ActorSt
     reason = cell.exit or Exit("shutdown")
     cause = f": {show(reason.error)}" if reason.error is not None else ""
     done = "has stopped" if cell.exit is not None else "is stopping"
+    advice = cell.ref._is_no_one or (
+        "Find the actor anew by a ServiceKey, or watch() it to hear of its end."
+    )
     error = ActorStopped(
         f"{cell.path} {done} ({reason.kind}{cause}), so {show(message)} was not"
-        f" {verb}. The message is on .message; find the actor anew by a ServiceKey, or"
-        " watch() it to hear of its end.",
+        f" {verb}. The message is on .message. {advice}",
         path=cell.path,
         reason=reason,
         message=message,

@@ -556,6 +556,7 @@ async def test_who_comes_too_late_is_refused(
         nursery.start_soon(late)
         await ada.tell(sleeping(2))
     assert [one.path for one in refused] == ["/p/ada", "/p/bob"]
+    assert all("While its system is open" in str(one) for one in refused)
     assert town.starts == {"/p/ada": 1}
     assert system.statistics()["dead_lettered"] == 4
 

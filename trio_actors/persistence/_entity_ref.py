@@ -33,8 +33,8 @@ class EntityRef(RoutedRef[C_contra]):
     __slots__ = ("_house", "_key", "_name")
 
     _is_no_one = (
-        "An entity is there again with its next message: there is no end to wait for."
-        " Let it tell you itself what you want to know."
+        "While its system is open, an entity is there again with its next message:"
+        " there is no end to wait for. Let it tell you itself what you want to know."
     )
 
     def __init__(self, house: House, key: str, name: str) -> None:
