@@ -240,20 +240,20 @@ def open_actor_system(
 
     parts: list[AbstractAsyncContextManager[object]] = []
     if journal is not None:
-        _check_journal(journal)
-        parts.append(journal.__open_journal__())
+        parts.append(_opened(journal))
     if cluster is not None:
         parts.append(cluster.__open_cluster__())
     return SystemBlock(make, signals=signals, parts=parts)
 
 
-def _check_journal(journal: object) -> None:
-    """Refuse the path of a journal, or its class, in its place."""
+def _opened(journal: _Journal) -> AbstractAsyncContextManager[object]:
+    """Return what opens a journal; refuse its path, or its class, in its place."""
     if isinstance(journal, type) or not hasattr(journal, "__open_journal__"):
         raise TypeError(
             f"journal= takes a journal, but got {show(journal)}. Write"
             "\n    open_actor_system(..., journal=SQLiteJournal(path))"
         )
+    return journal.__open_journal__()
 
 
 def _make_runtime(
