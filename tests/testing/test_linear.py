@@ -631,6 +631,18 @@ async def test_a_test_that_asks_nothing_is_not_called_linearizable(
         await scenario(world)
 
 
+async def test_a_test_that_ends_before_its_clients_ask_proves_nothing(
+    world: World,
+) -> None:
+    """Time may pass before they begin: that is no failure of the program."""
+
+    @linearizable(Register)
+    async def scenario(world: World) -> None:
+        world.client(trio.sleep_forever)
+
+    await scenario(world)
+
+
 def test_an_instance_is_no_model() -> None:
     with pytest.raises(TypeError, match=r"Write @linearizable\(Register\), without"):
         linearizable(cast("Any", Register()))
