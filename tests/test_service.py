@@ -544,3 +544,14 @@ async def test_who_waits_for_room_in_a_pool_that_offers_a_service(world: World) 
         await world.service(NOTES).tell(Note(str(number)))
     await world.settled()
     assert log == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_holder_that_takes_no_more_is_its_senders_error(world: World) -> None:
+    """MBX-2: overflow "fail" is told to who waits, through a service too."""
+    full = Mailbox(1, overflow="fail")
+    ref = await world.spawn(Worker, name="worker", mailbox=full)
+    world.register(NOTES, ref)
+    service = world.service(NOTES)
+    service.tell_nowait(Note("first"))
+    with pytest.raises(MailboxFull, match="of /worker is full"):
+        await service.tell(Note("second"))

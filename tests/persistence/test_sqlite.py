@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -64,6 +65,25 @@ async def test_many_that_make_it_at_once_make_one(path: Path) -> None:
         for _ in range(8):
             nursery.start_soon(start)
     assert sorted(epochs) == [*range(1, 9)]
+
+
+async def test_who_comes_while_another_makes_it_tries_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says at once that it is locked where two might wait for each other."""
+    journal = SQLiteJournal(path)
+    store: Any = journal._store
+    really, busy = store._open, [sqlite3.OperationalError("database is locked")]
+    busy[0].sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+    def open_late() -> None:
+        if busy:
+            raise busy.pop()
+        really()
+
+    monkeypatch.setattr(store, "_open", open_late)
+    async with journal.__open_journal__():
+        assert await journal.claim("s") == 1
 
 
 async def test_who_closes_it_elsewhere_takes_nothing_from_who_has_it_open(

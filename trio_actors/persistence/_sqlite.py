@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TypeVar
 
 from . import _reading as reading, _tables as tables
@@ -81,7 +82,7 @@ class SQLiteStore:
         try:
             with self._guard():
                 try:
-                    self._open()
+                    self._open_in_time()
                 except sqlite3.OperationalError as error:
                     if code_of(error) != sqlite3.SQLITE_ERROR:
                         raise
@@ -90,6 +91,22 @@ class SQLiteStore:
         except BaseException:
             self._release()
             raise
+
+    def _open_in_time(self) -> None:
+        """Open it, also when others do so in this moment.
+
+        SQLite does not wait for them where two might wait for each other.
+        """
+        end = monotonic() + BUSY
+        while True:
+            try:
+                self._open()
+                return
+            except sqlite3.OperationalError as error:
+                if code_of(error) != sqlite3.SQLITE_BUSY or monotonic() > end:
+                    raise
+                self._release()
+                sleep(0.01)  # in the worker thread
 
     def _open(self) -> None:
         # In this order, for another process may be making it: what is beside the file

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+from trio.lowlevel import checkpoint
 
 from .._errors import leaves
 from ._dpor import Optimal
@@ -231,6 +232,8 @@ class Explorer:
         if self._crew is None:
             await self._run(self._drawn, ())
             return
+        while not self._crew.is_ready(0.2):
+            await checkpoint()  # where Ctrl-C is raised that came at another moment
         drawn = self._crew.take()
         if not drawn.trouble:
             self._drawn.number += 1

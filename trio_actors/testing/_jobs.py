@@ -101,6 +101,10 @@ class Crew(Generic[T]):
             for reader in self._readers:
                 reader.close()
 
+    def is_ready(self, seconds: float) -> bool:
+        """Whether there is something to take, at the latest after so long."""
+        return self._readers[self._taken % self._size].poll(seconds)
+
     def take(self) -> T:
         """Return the result of the next number.
 
