@@ -111,6 +111,13 @@ def test_a_long_run_is_cut_where_nothing_stands_out() -> None:
     assert [row[2:5] for row in rows if row.startswith(">")] == [" 70", " 90"]
 
 
+def test_a_long_run_is_cut_in_mermaid_too() -> None:
+    trace = [message("client-1", "/a", f"Add({number})") for number in range(900)]
+    text = diagram(trace, "mermaid", mark=(400, 410))
+    assert text.count(" rows cut") == 3  # before, between and after the two
+    assert "Note over" in text
+
+
 def test_a_row_is_never_cut_for_a_row_that_says_so() -> None:
     trace = [message("client-1", "/a") for _ in range(ROWS + 2)]
     assert "cut" not in diagram(trace[:-1])

@@ -341,6 +341,20 @@ def test_ctrl_c_ends_them_all_and_tells_what_was_found(tmp_path: Path) -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.usefixtures("few")
+def test_a_process_that_takes_its_time_is_waited_for(tmp_path: Path) -> None:
+    """Not so that Ctrl-C is deaf meanwhile: it is looked for again and again."""
+
+    async def program(world: World) -> None:
+        await party(world, 6, [9])
+        if os.getpid() != HERE:
+            with contextlib.suppress(FileExistsError):
+                (tmp_path / "slow").touch(exist_ok=False)
+                signal.sigtimedwait([], 1)
+
+    assert look(program, jobs=2, schedules=40).schedules == 40
+
+
 def test_ctrl_c_in_a_run_is_no_failure_of_the_program() -> None:
     async def program(world: World) -> None:
         await party(world, 6, [9])
