@@ -23,7 +23,13 @@ from tests.testing.party import party
 from trio_actors.testing import Exploration, Faults, World
 from trio_actors.testing._engine import AGAIN, Drawn, Explorer
 from trio_actors.testing._explore import search
-from trio_actors.testing._jobs import Crew, how_it_ended, obstacle, run_share
+from trio_actors.testing._jobs import (
+    Crew,
+    _without_ctrl_c,
+    how_it_ended,
+    obstacle,
+    run_share,
+)
 from trio_actors.testing._options import Options
 from trio_actors.testing._search import NotRepeatable
 from trio_actors.testing._settings import SETTINGS
@@ -339,6 +345,34 @@ def test_ctrl_c_ends_them_all_and_tells_what_was_found(tmp_path: Path) -> None:
         look(program, jobs=2)
     assert "interrupted after" in caught.value.__notes__[0]
     assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_that_another_thread_hears_is_kept_back_too() -> None:
+    """Python would raise it here: in a fork, say, where it would be lost."""
+
+    async def use_a_thread() -> None:
+        await trio.to_thread.run_sync(os.getpid)  # trio keeps it for the next time
+
+    trio.run(use_a_thread)
+    went_on = False
+    with pytest.raises(KeyboardInterrupt), _without_ctrl_c():
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(300_000):  # it takes its way through the other thread
+            os.getpid()
+        went_on = True
+    assert went_on
+
+
+def test_in_another_thread_there_is_no_handler_to_change() -> None:
+    def work() -> None:
+        with _without_ctrl_c():
+            done.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    done: list[bool] = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]
 
 
 @pytest.mark.usefixtures("few")

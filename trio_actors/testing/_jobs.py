@@ -152,11 +152,22 @@ def how_it_ended(code: int) -> str:
 @contextmanager
 def _without_ctrl_c() -> Generator[None]:
     """Keep Ctrl-C back here until the end; in what is forked for ever."""
+    pressed: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    is_main = threading.current_thread() is threading.main_thread()
+    # A thread of trio's that rests may hear it, and Python would raise it in this one:
+    # in what it calls after a fork it would be lost.
+    handler = signal.getsignal(signal.SIGINT)
+    if is_main:
+        signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
         yield
     finally:
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
