@@ -18,7 +18,7 @@ import attrs
 from ._box import Box
 from ._errors import show
 from ._gate import gate_here
-from ._messages import Carried, Terminated
+from ._messages import Carried, Terminated, unpacked
 from ._pending import Call, lose, message_of
 from ._ref import ActorRef
 
@@ -110,7 +110,7 @@ class GatedBox(Box):
         gate = gate_here()
         if gate is None:
             return False
-        inner = item.content if type(item) is Carried else item
+        inner = unpacked(item)
         to = cast("Any", self.owner).ref  # of an entity, whichever box it has
         if isinstance(inner, Call) and inner.asker is gate.cell and gate.lets_ask(to):
             return False

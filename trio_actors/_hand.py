@@ -20,7 +20,7 @@ from ._box import Box
 from ._complaints import error_for, mailbox_full
 from ._errors import AskDeadlock, MailboxFull, show
 from ._gate import Gate
-from ._messages import Carried, DeadReason, Signal
+from ._messages import Carried, DeadReason, Signal, unpacked
 from ._pending import Call, message_of
 from ._ref import ActorRef
 from ._topics import Feed
@@ -270,7 +270,7 @@ class Hand:
             return
         stash, self.stash = self.stash, None
         for item in stash:
-            content = item.content if type(item) is Carried else item
+            content = unpacked(item)
             if isinstance(content, Call):
                 content.held = False
         self.box.put_back(stash)
@@ -325,8 +325,7 @@ class Hand:
 
     def bury(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter of an accepted message that nobody will handle."""
-        if type(item) is Carried:
-            item = item.content
+        item = unpacked(item)
         if isinstance(item, Signal):
             self.box.taken(item)
             self.expired += 1
@@ -337,8 +336,7 @@ class Hand:
             self._dead_letter(item, reason)
 
     def _dead_letter(self, item: Any, reason: DeadReason) -> None:
-        if type(item) is Carried:
-            item = item.content
+        item = unpacked(item)
         message = message_of(item)
         self.system._dead_letter(message, self.ref, reason)
         if isinstance(item, Call) and item.open:
@@ -350,7 +348,7 @@ class Hand:
         rest: list[Any] = []
         while self.box.count:
             item = self.box.take()
-            content = item.content if type(item) is Carried else item
+            content = unpacked(item)
             if isinstance(content, Signal) or (
                 isinstance(content, Call) and content.abandoned
             ):

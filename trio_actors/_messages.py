@@ -150,6 +150,11 @@ class Carried:
         self.values = values
 
 
+def unpacked(item: Any) -> Any:
+    """Return what an actor was sent, without the context variables that came along."""
+    return item.content if type(item) is Carried else item
+
+
 @attrs.frozen
 class Tag:
     """What ``tagged()`` leaves on a class."""

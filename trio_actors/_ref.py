@@ -34,7 +34,7 @@ from ._box import BURST
 from ._bursts import BATCH
 from ._complaints import mailbox_full
 from ._errors import show
-from ._messages import Carried, Exit, Request
+from ._messages import Exit, Request, unpacked
 from ._park import WOKEN, let_others_run
 from ._pending import Call, Pending, message_of
 from ._waits import CURRENT, waiting_for
@@ -270,7 +270,7 @@ class ActorRef(Generic[M_contra]):
 
     def _put_over(self, item: Any) -> None:
         """Put what has waited elsewhere into the mailbox, room or not."""
-        inner = item.content if type(item) is Carried else item
+        inner = unpacked(item)
         if isinstance(inner, Call):
             inner.target = self._cell
         self._cell.box.put_over(item)

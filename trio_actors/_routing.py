@@ -29,7 +29,7 @@ from ._errors import MailboxFull, show
 from ._gate import gate_here
 from ._keys import Crew, key_hash
 from ._mailbox import Door
-from ._messages import Carried, DeadReason, Request
+from ._messages import DeadReason, Request, unpacked
 from ._pending import Call, Pending, lose, message_of
 from ._ref import ActorRef, _RequestTo, not_a_request
 from ._waits import CURRENT
@@ -358,7 +358,7 @@ class RoutedRef(ActorRef[M_contra]):
 
     def _put_over(self, item: Any) -> None:
         """Give what has waited for somebody to come to whoever is chosen."""
-        inner = item.content if type(item) is Carried else item
+        inner = unpacked(item)
         message = message_of(inner)
         try:
             targets = self._targets(message)

@@ -52,7 +52,6 @@ log = logging.getLogger("trio_actors")
 
 SYSTEM: ContextVar[ActorSystem | None] = ContextVar("trio_actors_system", default=None)
 
-
 COUNTERS = ("accepted", "handled", "failed", "abandoned", "expired", "dead_lettered")
 
 

@@ -7,6 +7,7 @@ import attrs
 
 from trio_actors import Request, handler, tagged
 from trio_actors.persistence import EventSourced, MemoryJournal, Reminder, applies
+from trio_actors.persistence._plan import plan_of
 
 Act = Callable[["Ledger"], Awaitable[Any]]
 
@@ -88,5 +89,5 @@ def add(*words: str) -> Act:
 
 async def stored(journal: MemoryJournal, stream: str = "/ledger") -> tuple[str, ...]:
     """Return the words in the journal."""
-    codec = Ledger._plan_of_class().codec
+    codec = plan_of(Ledger, EventSourced).codec
     return tuple([codec.decode(body).word async for _, body in journal.read(stream, 0)])

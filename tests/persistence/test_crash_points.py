@@ -27,6 +27,7 @@ from trio_actors.persistence import (
     Reminder,
     applies,
 )
+from trio_actors.persistence._plan import plan_of
 from trio_actors.testing import Faults, World, check, linearizable
 
 FOLDER = Path(trio_actors.persistence.__file__).parent
@@ -297,7 +298,7 @@ async def in_step(ref: ActorRef[Any], journal: Crashing) -> None:
     if live is None or live._store is None:
         return  # time has passed, and it is passive
     cls: Any = KeyValue if isinstance(live, KeyValue) else Account
-    plan: Any = cls._plan_of_class()
+    plan: Any = plan_of(cls, EventSourced)
     reader, state = cls(), cls.initial
     async for _, body in journal.read(live._store.stream, 0):
         object.__setattr__(reader, "_live", state)

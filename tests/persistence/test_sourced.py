@@ -36,6 +36,7 @@ from trio_actors.persistence import (
     WriteFailed,
     applies,
 )
+from trio_actors.persistence._plan import plan_of
 from trio_actors.testing import Probe, World, check
 
 
@@ -216,7 +217,7 @@ async def notes_of(journal: MemoryJournal, kind: str) -> list[Note]:
 
 def folds(cls: type[Ledger]) -> list[str]:
     """Count what is folded from now on."""
-    plan = cls._plan_of_class()
+    plan = plan_of(cls, EventSourced)
     fold, seen = plan.folds[Added], list[str]()
 
     def count(self: Any, event: Added) -> Any:

@@ -31,13 +31,13 @@ from .._marks import Handler
 from ._commands import Commands, command_id_of, has_command_id
 from ._journal import Note
 from ._outbox import Outbox
+from ._plan import Plan, make_plan, plan_of
 from ._reminders import Reminder, Reminders
 from ._store import Store, journal_of
 from ._transaction import Turn
 
 if TYPE_CHECKING:
     from .._cell import Cell
-    from ._plan import Plan
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
@@ -49,12 +49,19 @@ UNREAD: Any = object()
 put = object.__setattr__
 
 
+def _kind_of(cls: type) -> type:
+    """Return the class in whose brackets stands what a durable class stores."""
+    return cls.__mro__[cls.__mro__.index(_Durable) - 1]
+
+
 class _Durable(Actor[C_contra]):
     """An actor with a stream of its own. Its commands are transactions."""
 
     remember_for: ClassVar[float] = 86_400.0
     """Seconds for which the answer to a command with an id is remembered: a day."""
 
+    __plan__: ClassVar[Plan | None] = None  # of each class of a user's
+    _plan: Plan  # from its start on
     _store: Store | None = None  # until it has recovered
     _turn: Turn | None = None  # the command in hand
     _broken: Exception | None = None  # the write that failed
@@ -63,6 +70,11 @@ class _Durable(Actor[C_contra]):
     _commands: Commands
     _reminders: Reminders
     _outbox: Outbox
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if _Durable not in cls.__bases__:  # as those that users make theirs from have
+            cls.__plan__ = make_plan(cls, _kind_of(cls), 2)
 
     @property
     def key(self) -> str:
@@ -150,10 +162,6 @@ class _Durable(Actor[C_contra]):
     # --- What is known of the class ---
 
     @classmethod
-    def _plan_of_class(cls) -> Plan:
-        raise NotImplementedError
-
-    @classmethod
     def _wrap(cls, kind: type, info: Handler) -> Handler:
         """Make a transaction of a handler."""
         is_reminder = issubclass(Reminder, kind)
@@ -182,12 +190,13 @@ class _Durable(Actor[C_contra]):
                 " this one before its restart: what it knows is not what is stored. Let"
                 " the function make a new one each time."
             )
-        plan = self._plan_of_class()
+        plan = plan_of(type(self), _kind_of(type(self)))
         journal = journal_of(cell.system, cell.path)
         stream = cell.path if cell.entity is None else "/".join(cell.entity)
         epoch = await journal.claim(stream)
         store = Store(journal, stream, epoch)
         notes = await journal.notes(stream)
+        put(self, "_plan", plan)
         put(self, "_commands", Commands(plan, cell.runtime, self.remember_for, notes))
         put(self, "_reminders", Reminders(cell, notes))
         put(self, "_outbox", Outbox(self, plan, notes))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trio.lowlevel import checkpoint
 
 from .._errors import ActorStopped, MailboxFull, show
-from .._messages import Carried, Exit
+from .._messages import Exit, unpacked
 from .._ref import ActorRef
 from .._registry import HELD, Nobody
 from .._routing import RoutedRef, Router, takes
@@ -95,7 +95,7 @@ class EntityRef(RoutedRef[C_contra]):
         """Make a dead letter for this entity, not for its keeper."""
         nobody = Nobody(self.path, self._cell.system, self._cell.runtime)
         nobody.ref = self
-        nobody.refuse(item.content if type(item) is Carried else item, reason)
+        nobody.refuse(unpacked(item), reason)
 
     def _full(self, message: Any) -> MailboxFull:
         """Make the error for one message too many."""

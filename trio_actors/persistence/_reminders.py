@@ -107,13 +107,13 @@ class Reminders:
     def _set_timer(self, note: Note, at_least: float) -> None:
         """Set a timer; one that is overdue comes in *at_least* so many seconds."""
         wait = note.at - self._cell.runtime.wall()
-        message = Reminder(note.key, self._missed(note), f"{note.key}@{note.at!r}")
+        message = Reminder(note.key, self._missed(note), _id_of(note))
         delay = wait if wait > 0 else at_least
         set_timer(self._cell, delay, message, (Reminder, note.key), repeat=False)
 
     def _missed(self, note: Note) -> int:
         late = self._cell.runtime.wall() - note.at
-        every = float(note.body or b"0")
+        every = _interval(note)
         if late <= min(PROMPT, every / 2 or PROMPT):
             return 0
         return 1 + int(late // every) if every else 1
@@ -121,9 +121,9 @@ class Reminders:
     def next(self, message: Reminder) -> Note | None:
         """Return the note in the place of that of a reminder that was handled."""
         note = self._notes.get(message.name)
-        if note is None or message.command_id != f"{note.key}@{note.at!r}":
+        if note is None or message.command_id != _id_of(note):
             return None  # it was taken away or set anew meanwhile
-        every = float(note.body or b"0")
+        every = _interval(note)
         if not every:
             return Note("reminder", note.key)
         missed = max(message.missed, 1)
@@ -134,3 +134,13 @@ class Reminders:
         note = self._notes.get(message.name)
         if note is not None:
             self._set_timer(note, AGAIN)
+
+
+def _id_of(note: Note) -> str:
+    """Return the command id of a reminder that is due."""
+    return f"{note.key}@{note.at!r}"
+
+
+def _interval(note: Note) -> float:
+    """Return the seconds between this reminder and the next; 0 if it comes once."""
+    return float(note.body or b"0")

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import ClassVar, Generic, TypeVar, cast
 
 from ._durable import UNREAD, _Durable, put
 from ._journal import Note
-from ._plan import Plan, make_plan, plan_of
 from ._store import Store
 
 C_contra = TypeVar("C_contra", contravariant=True)
@@ -51,16 +50,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
     snapshot_every: ClassVar[int] = 100
     """Events between snapshots; the more, the longer a start takes."""
 
-    __plan__: ClassVar[Plan | None] = None
     _snapshots: tuple[int, ...] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.__plan__ = make_plan(cls, EventSourced, 2)
-
-    @classmethod
-    def _plan_of_class(cls) -> Plan:
-        return plan_of(cls, EventSourced)
 
     @property
     def state(self) -> S:
@@ -88,7 +78,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         if not events:
             await self._flush()
             return
-        codec, before = self._plan_of_class().codec, self._live
+        codec, before = self._plan.codec, self._live
         bodies: list[bytes] = []
         try:
             for event in events:
@@ -104,7 +94,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
     # --- The state ---
 
     def _apply(self, event: object) -> None:
-        plan = self._plan_of_class()
+        plan = self._plan
         fold = plan.folds[type(event)]
         state = fold(self, event)
         if not isinstance(state, plan.state_kinds):
@@ -121,7 +111,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         if after // every == store.seq // every:
             return
         try:
-            body = self._plan_of_class().state_codec.encode(self._live)
+            body = self._plan.state_codec.encode(self._live)
         except Exception:
             log.exception(
                 "%s: no snapshot could be made of its state. It goes on without, and"
@@ -136,7 +126,7 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         put(self, "_snapshots", kept[-KEPT:])
 
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
-        plan = self._plan_of_class()
+        plan = self._plan
         codec, states = plan.codec, plan.state_codec
         found = {int(one.key): one for one in notes if one.kind == "snapshot"}
         after = 0

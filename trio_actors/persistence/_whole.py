@@ -8,13 +8,12 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import attrs
 
 from ._durable import UNREAD, _Durable, put
 from ._journal import Note
-from ._plan import Plan, make_plan, plan_of
 from ._store import Store
 
 C_contra = TypeVar("C_contra", contravariant=True)
@@ -32,16 +31,6 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
     initial: S
     """The state before the first ``save()``: a class attribute, immutable."""
 
-    __plan__: ClassVar[Plan | None] = None
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.__plan__ = make_plan(cls, DurableState, 2)
-
-    @classmethod
-    def _plan_of_class(cls) -> Plan:
-        return plan_of(cls, DurableState)
-
     @property
     def state(self) -> S:
         """The state that was saved last."""
@@ -54,7 +43,7 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
         two writers never overwrite each other.
         """
         store = await self._begin_write("save")
-        plan = self._plan_of_class()
+        plan = self._plan
         plan.check_state(state, "what is saved")
         if state is self.state:
             plan.check_fresh(state, "what is saved")
@@ -72,6 +61,6 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
         for note in notes:
             if note.kind == "state":
-                codec = self._plan_of_class().state_codec
+                codec = self._plan.state_codec
                 put(self, "_live", codec.decode(cast("bytes", note.body)))
                 store.seq = int(note.at)

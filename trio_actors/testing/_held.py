@@ -20,7 +20,7 @@ from .._errors import show
 from .._guard import GatedBox
 from .._halts import Watch
 from .._mailbox import Door, Mailbox, Owner
-from .._messages import Carried, DeadReason, Exit, Signal, Terminated
+from .._messages import DeadReason, Exit, Signal, Terminated, unpacked
 from .._pending import message_of
 from .._timers import Tick
 from ._events import Event
@@ -43,7 +43,7 @@ def content_of(item: Any) -> Any:
     if isinstance(item, Watch):
         ended = Terminated(item.target.ref, cast("Exit", item.target.exit))
         return ended if item.message is None else item.message
-    return message_of(item.content if type(item) is Carried else item)
+    return message_of(unpacked(item))
 
 
 @attrs.define(eq=False)
