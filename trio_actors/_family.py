@@ -301,6 +301,8 @@ async def settle(cells: Callable[[], Iterable[Cell]]) -> None:
             if not cell.is_found_idle():
                 waited = True
                 await cell.wait_idle()
+            if cell.under is not None:  # whose children are looked at in this step
+                cell.runtime.touch("spawn", cell.path)
 
 
 def is_name(value: object) -> bool:

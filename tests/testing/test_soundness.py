@@ -141,6 +141,27 @@ ONCE_WRONG = {
             ),
         ),
     ),
+    "a run was given up where not all that was possible had been tried": Program(
+        parts=(Part("a"), Part("b")),
+        phases=(
+            (
+                (("drain", "/sup"),),
+                (("tell", "a", Quick(1, (("fail",),))),),
+                (("tell_now", "b", Do(2)),),
+            ),
+        ),
+        rules=Supervision("rest_for_one"),
+    ),
+    "who settles did not say whose children it looks at": Program(
+        parts=(Part("a", restart="permanent"), Part("b")),
+        phases=(
+            (
+                (("drain", "/sup"), ("tell_now", "/sup", Quick(1, (("leave",),)))),
+                (("drain", "b"), ("tell_now", "a", Do(2))),
+            ),
+        ),
+        rules=Supervision("rest_for_one", max_restarts=0),
+    ),
 }
 
 

@@ -97,8 +97,10 @@ class Optimal:
         found = self._try(place, trace, enabled)
         if found is not None:
             return found
-        if not is_new or (place.asleep and not is_planned):
+        if not is_new:
             raise Blocked
+        if is_planned:
+            self._wake_all(place)
         return self._go_on(place, enabled)
 
     def _arrive(self, trace: Sequence[Event]) -> _Place:
@@ -118,17 +120,23 @@ class Optimal:
                 plan(place, rest)
         return place
 
-    def _go_on(self, place: _Place, enabled: Sequence[Event]) -> int:
-        """Return the oldest: nothing is planned any more."""
+    def _wake_all(self, place: _Place) -> None:
+        """A plan has failed; nobody knows what else it would have woken."""
         for key in place.asleep:
-            # A plan has failed; nobody knows what else it would have woken.
             at = len(self._path) - 2
             while key in self._path[at].asleep:
                 del self._path[at].asleep[key]
                 at -= 1
         place.asleep = {}
+
+    def _go_on(self, place: _Place, enabled: Sequence[Event]) -> int:
+        """Return the oldest that is awake: nothing is planned any more.
+
+        Mostly nothing sleeps at the end of a plan. What does, waits for a step that
+        has touched more where it sleeps than where the plan was made.
+        """
         for found, event in enumerate(enabled):
-            if event.kind != "fault":
+            if event.kind != "fault" and event.key not in place.asleep:
                 branch = Branch(event.key, event.footprint, is_sure=False, below=[])
                 place.tree.append(branch)
                 return found
