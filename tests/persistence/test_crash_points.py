@@ -345,7 +345,7 @@ async def in_step(ref: ActorRef[Any], journal: Crashing) -> None:
     (live,) = [one._cell.instance for one in routed._actors()] or [None]
     if live is None or live._store is None:
         return  # time has passed, and it is passive
-    cls: Any = type(live)
+    cls: Any = live.__class__
     plan: Any = plan_of(cls, EventSourced)
     reader, state = cls(), cls.initial
     async for _, body in journal.read(live._store.stream, 0):
