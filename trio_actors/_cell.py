@@ -107,6 +107,9 @@ class Cell(Ending):
                                 elif not (self.halt or self._lot) or self._may_rest():
                                     box.consumer = self.task
                                     await park(box.trap or box.make_trap())
+                                    while self._handle_only():
+                                        box.consumer = self.task
+                                        await park(box.trap)
                                 self.begin_batch()
                 except Exception as error:
                     failure = error

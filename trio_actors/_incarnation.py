@@ -1,4 +1,4 @@
-"""One incarnation of an actor: its start, its loop, and what interrupts it.
+"""One incarnation of an actor: its start, and what interrupts it.
 
 Rules of this file:
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -22,14 +21,12 @@ from typing import Any, cast
 import trio
 from trio.lowlevel import Task, disable_ki_protection
 
+from ._batches import Batches
 from ._behavior import NO_SHAPE, Actor, Shape
 from ._deep import Steps, do_all
 from ._halts import VERBS, Halt, Phase, split_cancelled
-from ._hand import EMPTY
-from ._life import Life
 from ._mailbox import Door
 from ._messages import DeadReason
-from ._pending import Call
 from ._timers import cancel_timers
 
 log = logging.getLogger("trio_actors")
@@ -37,7 +34,7 @@ log = logging.getLogger("trio_actors")
 NO_SCOPE = nullcontext()
 
 
-class Incarnation(Life):
+class Incarnation(Batches):
     """The part of a cell that runs."""
 
     __slots__ = ()
@@ -45,25 +42,19 @@ class Incarnation(Life):
     # Of the other parts, and written here: the types are complete for each class.
     attention: bool
     between: bool
-    batching: bool
     became: list[Actor[Any]] | None
     behavior: Actor[Any] | None
     busy_since: float
     _context: Any
-    current: Any
     detail: str
     first_failure: BaseException | None
     halt: Halt
-    handled: int
     incarnation: int
-    left: int
     phase: Phase
     previous: Actor[Any] | None
     restarts: int
     scope: trio.CancelScope | None
-    quick: Shape
     shape: Shape
-    size: int
     worker: Task | None
 
     # --- Asked from outside ---
@@ -288,107 +279,6 @@ class Incarnation(Life):
         self.worker = self.task
         await _unprotected(self.recipe.run, inbox)
         self.end_function_turn("returned")
-
-    # --- The loop ---
-
-    def _must_end(self) -> bool:
-        """Whether the incarnation ends before its next message."""
-        if self.asked is not None and self.current is EMPTY:
-            self.abandon_asked()
-        if self._injected is not None:
-            return True
-        halt = self.halt
-        return bool(halt) and (halt is not Halt.DRAIN or self.me.is_drained())
-
-    def ends_receiving(self) -> bool:
-        """Whether a function's ``async for`` ends here."""
-        return self.me.is_drained() if self.halt is Halt.DRAIN else bool(self.halt)
-
-    def begin_batch(self) -> None:
-        """Allow as many messages as may be handled until others run."""
-        # Everybody notes it in one place: who waits in between has let others run.
-        self.left, self.runtime.began = self.size, time.perf_counter()
-
-    def end_batch(self) -> None:
-        """See to it that others are not starved for more than a slice of time."""
-        taken = time.perf_counter() - self.runtime.began
-        self.size = self.runtime.next_batch(self.size, taken)
-        self.box.mark()
-
-    def _look_up(self) -> bool:
-        """Look up from the messages; return whether there will be another one."""
-        self.attention = False
-        looked_at = self.tracer is not None or self.sabotage is not None
-        self.quick = NO_SHAPE if looked_at else self.shape
-        if self.recipe.is_function or self._must_end():
-            return False
-        return self.scope is not None or not self.shape.is_async
-
-    def _may_rest(self) -> bool:
-        """Return whether the actor may sleep now that no message waits."""
-        self.signal()  # somebody may wait until we are idle
-        self.attention = self._must_end()
-        return not self.attention
-
-    def _handle(self) -> Awaitable[object] | None:
-        """Handle a batch of messages; return what must be awaited before it goes on.
-
-        Messages for plain handlers are handled right here. What is counted is written
-        back once per batch (per message it cost 4 % of a tell), and before anybody
-        else can run.
-        """
-        box, behavior, hand = self.box, self.behavior, self.box.hand
-        quick = self.quick
-        fast = quick.fast
-        recent, at = self._recent or self.remember(), self._noted
-        left, done = self.left, 0
-        self.batching = True
-        try:
-            while left and not self.attention:
-                if not hand:
-                    if not (box.tail or box.hand):
-                        break
-                    hand = box.refill()
-                left -= 1
-                item: object = hand.pop()
-                self.current = item
-                kind = type(item)
-                call = fast.get(kind)
-                if call is not None:
-                    recent[at & 15] = kind
-                    at += 1
-                    call(behavior, item)
-                    done += 1
-                elif (
-                    isinstance(item, Call)
-                    and (call := fast.get(type(item.message)))  # pyright: ignore[reportUnknownArgumentType]
-                    and not item.abandoned
-                ):
-                    recent[at & 15] = type(item.message)
-                    at += 1
-                    done += self.answer_now(item, call)  # pyright: ignore[reportUnknownArgumentType]
-                elif kind in quick.waits:
-                    recent[at & 15] = kind
-                    at += 1
-                    self.begin_wait()
-                    return quick.waits[kind](behavior, item)
-                else:
-                    self.handled, done = self.handled + done, 0
-                    self._noted = at
-                    self.batching = False
-                    work = self.begin(item)
-                    at, hand = self._noted, box.hand
-                    if work is not None:
-                        return work
-                    self.batching = True
-            self.current = EMPTY
-        finally:
-            self.handled += done
-            if at > self._noted:  # noqa: PLR1730  # cheaper than max()
-                self._noted = at
-            self.left = left
-            self.batching = False
-        return None
 
 
 @disable_ki_protection

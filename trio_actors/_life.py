@@ -47,6 +47,7 @@ class Life(Turns):
 
     __slots__ = (
         "_context",
+        "_lot",
         "_phase_lot",
         "awaited",
         "between",
@@ -88,7 +89,6 @@ class Life(Turns):
     _resume: bool = False
     _hook_scope: trio.CancelScope | None = None
     _deadline: Alarm | None = None
-    _lot: Lot | None = None  # wait for something that `signal()` tells of
 
     def __init__(
         self, family: Family, name: str, recipe: Recipe, options: Options
@@ -119,6 +119,8 @@ class Life(Turns):
         self.was_started: bool = False  # once, in any incarnation
         self.scope: trio.CancelScope | None = None
         self.waits_for: Wait | None = None
+        # Who waits for something that `signal()` tells of.
+        self._lot: Lot | None = None
         self._phase_lot: Lot | None = None  # who waits for another phase
 
     @property
