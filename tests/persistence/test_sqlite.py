@@ -314,6 +314,31 @@ async def test_a_disk_that_is_full_from_the_start_is_told(tiny: Path) -> None:
     await check(tiny / "journal.db")
 
 
+async def test_what_a_batch_has_changed_is_forgotten_when_it_is_not_stored(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of streams are changed before the commit: after it has failed, none is."""
+
+    def fail(*args: object) -> None:
+        raise sqlite3.OperationalError("no luck")
+
+    journal, note = SQLiteJournal(path), Note("state", "k", 1.0, b"state")
+    async with journal.__open_journal__():
+        epoch = await journal.claim("s")
+        with monkeypatch.context() as patch:
+            patch.setattr(_tables, "_write_meta", fail)
+            with pytest.raises(WriteFailed, match="no luck"):
+                await journal.append("s", epoch, 0, [b"lost"], [note])
+            for stream in ("s", "new"):
+                with pytest.raises(WriteFailed, match="no luck"):
+                    await journal.claim(stream)
+        assert await journal.claim("other") == await journal.claim("new") == 1
+        await journal.append("s", epoch, 0, [b"kept"], [note])
+    async with journal.__open_journal__():
+        assert await events(journal, "s") == [b"kept"]
+        assert [*await journal.notes("s")] == [note]
+
+
 async def test_a_disk_without_shared_memory_is_told(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,7 +288,6 @@ class SQLiteStore:
             with self._transaction("immediate") as db:
                 plan = self._plan(db, batch)
                 meta = tables.write_plan(db, plan, self._meta)
-            self._heads |= plan.heads
             self._meta, self._next = meta, (plan.next_stream, plan.next_place)
             if identity(self._files.path) != self._identity:
                 raise Damaged("it was moved, deleted or set aside while it was open")

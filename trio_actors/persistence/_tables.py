@@ -27,7 +27,6 @@ from ._rows import (
     NoteId,
     NoteRow,
     Plan,
-    make_head,
     weigh,
 )
 
@@ -156,10 +155,10 @@ def check_streams(db: sqlite3.Connection, meta: Meta) -> None:
 
 def read_head(row: Sequence[Any]) -> Head:
     """Return the row of a stream, if it is what was written."""
-    id, name, *rest, check = row
+    id, name, *rest = row
     try:
-        head = make_head(id, name.decode(), *rest)
-        if head.check == check:
+        head = Head(id, name.decode(), *rest)
+        if head.seal() == head.check:
             return head
     except UNREADABLE:
         pass
@@ -208,42 +207,39 @@ def write_plan(db: sqlite3.Connection, plan: Plan, meta: Meta) -> Meta:
     """Write what a batch comes to; return the new row about the whole file."""
     if not plan.heads:
         return meta
-    _insert(db, "event(stream, seq, epoch, chain, body)", plan.events)
-    heads = [_head_row(head) for head in plan.heads.values()]
-    _insert(db, "stream", heads, _update("id", "epoch seq chain kept due crc"))
+    _insert(db, "event(stream, seq, epoch, chain, body)", 5, plan.events)
+    heads, weight = plan.sealed_heads()
+    _insert(db, "stream", 8, heads, _update("id", "epoch seq chain kept due crc"))
     if plan.gone:
         places = [(place,) for place in plan.gone]
         db.executemany("delete from note where place = ?", places)
-    notes = [_note_row(row) for row in plan.notes.values()]
-    _insert(db, "note", notes, _update("place", "at body crc"))
-    after = Meta(meta.commits + 1, meta.weight + plan.added_weight())
+    notes = [value for row in plan.notes.values() for value in _note_row(row)]
+    _insert(db, "note", 7, notes, _update("place", "at body crc"))
+    after = Meta(meta.commits + 1, meta.weight + weight)
     _write_meta(db, after)
     return after
 
 
 def _insert(
-    db: sqlite3.Connection, table: str, rows: Sequence[Row], ending: str = ""
+    db: sqlite3.Connection, table: str, width: int, values: list[Any], ending: str = ""
 ) -> None:
-    """Insert rows, many with each statement."""
-    if not rows:
-        return
-    width = len(rows[0])
-    one, size = f"({','.join('?' * width)})", PARAMETERS // width
-    for begin in range(0, len(rows), size):
-        part = rows[begin : begin + size]
-        values = ",".join([one] * len(part))
-        parameters = [value for row in part for value in row]
-        db.execute(f"insert into {table} values {values}{ending}", parameters)
+    """Insert rows, many with each statement.
+
+    Args:
+        width: How many values a row has.
+        values: Those of all rows, one row after the other.
+    """
+    one, most = f"({','.join('?' * width)})", PARAMETERS // width * width
+    for begin in range(0, len(values), most):
+        part = values[begin : begin + most]
+        rows = ",".join([one] * (len(part) // width))
+        db.execute(f"insert into {table} values {rows}{ending}", part)
 
 
 def _update(key: str, columns: str) -> str:
     """Return what is to be done with a row that is there already."""
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns.split())
     return f" on conflict({key}) do update set {changes}"
-
-
-def _head_row(head: Head) -> Row:
-    return (head.id, head.name.encode(), *head[2:])
 
 
 def _note_row(row: NoteRow) -> Row:
