@@ -28,7 +28,7 @@ from trio_actors.persistence import (
     _sqlite,
     _tables as tables,
 )
-from trio_actors.persistence._group import Append, Claim
+from trio_actors.persistence._jobs import Append, Claim
 from trio_actors.persistence._sqlite import SQLiteStore
 
 Files: TypeAlias = Mapping[str, bytes]

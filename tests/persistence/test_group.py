@@ -20,11 +20,10 @@ from trio_actors.persistence import Damaged, Fenced, Note, WriteFailed
 from trio_actors.persistence._group import (
     READS,
     WRITES,
-    Append,
-    Claim,
     GroupJournal,
     _checked,
 )
+from trio_actors.persistence._jobs import Append, Claim
 
 
 class Lists:

@@ -8,6 +8,7 @@
 # _forms       how values of one type become bytes, and are compared
 # _codec       events, states and answers as bytes, and back
 # _memory      a journal for tests, with faults
+# _jobs        what a store is to do, and how tasks wait for it
 # _group       group commit: many writers, one transaction
 # _rows        what a batch changes, without a database
 # _damage      what is set aside, and the side file

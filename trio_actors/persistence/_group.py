@@ -4,8 +4,6 @@ Rules of this file:
 
 * One task feeds one worker thread. What is queued while the store is busy is its next
   batch: a commit costs the same for one append as for two thousand.
-* An append that is cancelled before its batch has begun is taken back; from then on its
-  end is waited for. What is read is treated in the same way.
 * When the store fails, every write of the batch fails, each with an exception of its
   own; an append that is refused costs the others nothing.
 * The task that feeds the store outlives everything but the block: leaving that lets it
@@ -15,26 +13,19 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar, get_args
 
 import attrs
 import trio
-from trio.lowlevel import (
-    Abort,
-    Task,
-    current_task,
-    enable_ki_protection,
-    reschedule,
-    wait_task_rescheduled,
-)
+from trio.lowlevel import enable_ki_protection
 
 from .._park import Lot
 from ._errors import Damaged, WriteFailed
+from ._jobs import Append, Claim, Job, Queue, Read, wake
 from ._journal import Journal, Note, NoteKind, not_open
 
 T = TypeVar("T")
@@ -45,59 +36,6 @@ WRITES = 2000
 READS = 10
 """How many reads are between two batches at most, so that writes do not wait long."""
 KINDS: Sequence[NoteKind] = get_args(NoteKind)
-
-
-@attrs.define(eq=False)
-class Job:
-    """Something that the store is to do, and who waits for it."""
-
-    task: Task | None = None
-    begun: bool = False
-    result: Any = None
-    error: Exception | None = None
-
-
-@attrs.define(eq=False)
-class Claim(Job):
-    """A claim; its result is the epoch."""
-
-    stream: str = attrs.field(kw_only=True)
-
-    def unknown(self) -> str:
-        """Say what is not known when the store failed."""
-        return f"{self.stream}: it is not known whether the claim is stored"
-
-
-@attrs.define(eq=False)
-class Append(Job):
-    """An append; it has no result."""
-
-    stream: str = attrs.field(kw_only=True)
-    epoch: int = attrs.field(kw_only=True)
-    after: int = attrs.field(kw_only=True)
-    events: Sequence[bytes] = attrs.field(kw_only=True)
-    notes: Sequence[Note] = attrs.field(kw_only=True)
-
-    def unknown(self) -> str:
-        """Say what is not known when the store failed."""
-        return (
-            f"{self.stream}: it is not known whether {len(self.events)} events and"
-            f" {len(self.notes)} notes after {self.after} are stored"
-        )
-
-
-@attrs.define(eq=False)
-class Read(Job):
-    """Something that is read; its result is what the function returns."""
-
-    function: Callable[[], object] = attrs.field(kw_only=True)
-
-    def run(self) -> None:
-        """Read, in the worker thread."""
-        try:
-            self.result = self.function()
-        except Exception as error:
-            self.error = error
 
 
 class Store(Protocol[P]):
@@ -147,10 +85,10 @@ class Group(AbstractAsyncContextManager[None, None]):
 
     def __init__(self, store: Store[Any]) -> None:
         self._store = store
-        self._writes: dict[Claim | Append, None] = {}
-        self._reads: dict[Read, None] = {}
-        self._limiter = trio.CapacityLimiter(1)
         self._lot = Lot()
+        self._writes: Queue[Claim | Append] = Queue(self._lot)
+        self._reads: Queue[Read] = Queue(self._lot)
+        self._limiter = trio.CapacityLimiter(1)
         self._manager = trio.open_nursery()
         self.is_open = False
         self._failure: Exception | None = None
@@ -177,31 +115,14 @@ class Group(AbstractAsyncContextManager[None, None]):
         if self._failure is not None:
             raise self._failure
 
-    async def write(self, job: Claim | Append) -> Any:
-        """Queue a write, and wait for its end. A checkpoint."""
-        return await self._wait(job, self._writes)
+    def write(self, job: Claim | Append) -> Awaitable[Any]:
+        """Queue a write when it is awaited, and wait for its end. A checkpoint."""
+        return self._writes.wait(job)
 
     async def read(self, function: Callable[[], T]) -> T:
         """Call a function in the worker thread, between two batches. A checkpoint."""
-        result: T = await self._wait(Read(function=function), self._reads)
+        result: T = await self._reads.wait(Read(function))
         return result
-
-    @enable_ki_protection
-    async def _wait(self, job: Any, queue: dict[Any, None]) -> Any:
-        queue[job] = None
-        job.task = current_task()
-        self._lot.unpark_all()
-
-        def abort(_: object) -> Abort:
-            if job.begun:
-                return Abort.FAILED
-            del queue[job]
-            return Abort.SUCCEEDED
-
-        await wait_task_rescheduled(abort)
-        if job.error is not None:
-            raise job.error
-        return job.result
 
     async def _run(self) -> None:
         """Feed the store until the block is left."""
@@ -218,16 +139,14 @@ class Group(AbstractAsyncContextManager[None, None]):
                 self._failure = error
 
     async def _next_batch(self) -> None:
-        writes, reads = _take(self._writes, WRITES), _take(self._reads, READS)
+        writes, reads = self._writes.take(WRITES), self._reads.take(READS)
         try:
             await trio.to_thread.run_sync(
                 self._work, writes, reads, limiter=self._limiter
             )
         except Exception as error:  # there is no thread to be had
             _fail([*writes, *reads], error)
-        for job in (*writes, *reads):
-            assert job.task is not None
-            reschedule(job.task)
+        wake((*writes, *reads))
 
     def _work(self, writes: Sequence[Claim | Append], reads: Sequence[Read]) -> None:
         """Write, then read; in the worker thread."""
@@ -238,18 +157,6 @@ class Group(AbstractAsyncContextManager[None, None]):
                 _fail(writes, error)
         for job in reads:
             job.run()
-
-
-J = TypeVar("J", bound=Job)
-
-
-def _take(queue: dict[J, None], most: int) -> list[J]:
-    """Take the first ones out of a queue: from here on they cannot be withdrawn."""
-    taken = list(islice(queue, most))
-    for job in taken:
-        del queue[job]
-        job.begun = True
-    return taken
 
 
 def _fail(jobs: Iterable[Job], cause: Exception) -> None:
@@ -287,7 +194,7 @@ class GroupJournal(Journal, Generic[P]):
     async def claim(self, stream: str) -> int:
         """Become the writer of a stream. As in `Journal`."""
         _check_name(stream)
-        epoch: int = await self._opened().write(Claim(stream=stream))
+        epoch: int = await self._opened().write(Claim(stream))
         return epoch
 
     async def append(
@@ -300,13 +207,8 @@ class GroupJournal(Journal, Generic[P]):
     ) -> None:
         """Append events and notes. As in `Journal`."""
         _check_name(stream)
-        job = Append(
-            stream=stream,
-            epoch=epoch,
-            after=after,
-            events=tuple(events),
-            notes=tuple(map(_checked, notes)),
-        )
+        checked = tuple(map(_checked, notes)) if notes else ()
+        job = Append(stream, epoch, after, tuple(events), checked)
         await self._opened().write(job)
 
     async def read(self, stream: str, after: int) -> AsyncIterator[tuple[int, bytes]]:

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 
 from ._errors import Damaged, WriteFailed
-from ._group import Append, Claim, GroupJournal
+from ._group import GroupJournal
+from ._jobs import Append, Claim
 from ._journal import Note, check_writer
 from ._postgres_rows import (
     ADD_STREAMS,

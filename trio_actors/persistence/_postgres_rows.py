@@ -20,7 +20,7 @@ from zlib import crc32
 import attrs
 
 from ._errors import Damaged
-from ._group import Append
+from ._jobs import Append
 from ._journal import Note, chained, sealed, size_of
 
 VERSION = 1

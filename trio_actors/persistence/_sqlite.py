@@ -32,7 +32,8 @@ from ._damage import (
     size_of,
 )
 from ._errors import Damaged
-from ._group import Append, Claim, GroupJournal
+from ._group import GroupJournal
+from ._jobs import Append, Claim
 from ._journal import Note
 from ._reading import Place
 from ._rows import Head, Plan, note_ids
