@@ -3,6 +3,7 @@
 import os
 import socket
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 import trio
@@ -377,6 +378,10 @@ def test_a_program_that_fails_only_once_is_named() -> None:
         check(fickle)
 
 
+def raise_skip_test(why: str) -> None:
+    raise SkipTest(why)
+
+
 def test_ctrl_c_says_what_was_found_so_far() -> None:
     """Ctrl-C in a search prints what was found."""
     runs = 0
@@ -393,6 +398,26 @@ def test_ctrl_c_says_what_was_found_so_far() -> None:
     (note,) = caught.value.__notes__
     assert "interrupted after" in note
     assert "not verified" in note
+
+
+@pytest.mark.parametrize("ends", [pytest.skip, raise_skip_test])
+@pytest.mark.parametrize("where", ["test", "client"])
+def test_a_test_that_is_skipped_in_the_middle_has_not_failed(
+    ends: Any, where: str
+) -> None:
+    async def program(world: World) -> None:
+        async def client() -> None:
+            ends("not here")
+
+        if where == "client":
+            world.client(client)
+        else:
+            await client()
+        await world.settled()
+
+    with pytest.raises((pytest.skip.Exception, SkipTest), match="not here") as caught:
+        explore()(program)()
+    assert not hasattr(caught.value, "__notes__")
 
 
 async def lost_update_fixed(world: World) -> None:

@@ -39,7 +39,7 @@ from trio_actors.persistence import (
     SQLiteJournal,
     applies,
 )
-from trio_actors.testing import Probe, World
+from trio_actors.testing import Probe, World, explore
 
 
 @attrs.frozen
@@ -230,3 +230,17 @@ async def storing(system: ActorSystem, world: World, path: Path) -> None:
     assert_type(logs, Entities[Get | Put | Reminder])
     assert_type(logs.get("one"), ActorRef[Get | Put | Reminder])
     assert_type(await logs.get("one").ask(Get()), str)
+
+
+@explore()
+async def explored(world: World, number: int) -> None: ...
+
+
+class Tests:
+    @explore(exhaustive=True)
+    async def explored(self, world: World, number: int) -> None: ...
+
+
+def explored_tests() -> None:
+    assert_type(explored(1), None)
+    assert_type(Tests().explored(1), None)

@@ -25,6 +25,7 @@ from ._flight import Lab, run_lab
 from ._footprints import Rules
 from ._jobs import Crew
 from ._search import NotRepeatable, canonical
+from ._settings import SETTINGS
 from ._shrink import Deviations, Shrinker, deviations
 from ._strategies import Portfolio, Replay
 from ._world import World
@@ -279,8 +280,8 @@ class Explorer:
     async def _once(self, search: Search, plan: Plan) -> Run:
         run = await self.lab.once(search, plan)
         for error in leaves(run.error) if run.error is not None else ():
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise error  # from outside: it says nothing of the program
+            if isinstance(error, SETTINGS.endings):
+                raise error
         return run
 
     async def _run(self, search: Search, plan: Plan) -> bool:

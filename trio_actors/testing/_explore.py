@@ -12,7 +12,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Literal, Never, ParamSpec, final
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    Never,
+    ParamSpec,
+    final,
+)
 
 import attrs
 
@@ -30,7 +37,7 @@ from ._given import (
     schedule_of,
 )
 from ._held import Held
-from ._options import Level, Options, Order, Program, Timers
+from ._options import Decorator, Level, Options, Order, Program, Timers
 from ._settings import SETTINGS
 from ._shrink import Deviations
 from ._token import OtherProgram, Token, decode, fingerprint
@@ -276,7 +283,7 @@ def explore(
     allow_io: bool = False,
     seed: int = 0,
     replay: str | None = None,
-) -> Callable[[Callable[Concatenate[World, P], Awaitable[None]]], Callable[P, None]]:
+) -> Decorator:
     """Run a test under many orders of delivery; report the shortest that fails.
 
     The test's first parameter is the world; further ones are pytest fixtures, or what
@@ -317,9 +324,7 @@ def explore(
         replay=replay,
     )
 
-    def decorate(
-        fn: Callable[Concatenate[World, P], Awaitable[None]],
-    ) -> Callable[P, None]:
+    def decorate(fn: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         if is_given(fn):
             return given_again(fn, lambda inner: _test_of(inner, options))
         return _test_of(fn, options)

@@ -8,7 +8,16 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeAlias
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 import attrs
 
@@ -24,6 +33,22 @@ Program: TypeAlias = Callable[[World], Awaitable[Any]]
 Level: TypeAlias = Literal["delivery", "checkpoint"]
 Timers: TypeAlias = Literal["race", "idle"]
 Order: TypeAlias = Literal["pairwise", "enqueue"]
+
+P = ParamSpec("P")
+S = TypeVar("S")
+
+
+class Decorator(Protocol):
+    """Makes a plain test of an async one: of a function, or of a method."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[Concatenate[World, P], Awaitable[None]], /
+    ) -> Callable[P, None]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[Concatenate[S, World, P], Awaitable[None]], /
+    ) -> Callable[Concatenate[S, P], None]: ...
 
 
 @attrs.frozen(kw_only=True)

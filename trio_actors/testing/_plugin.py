@@ -11,6 +11,7 @@ from argparse import ArgumentTypeError
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import attrs
 import pytest
@@ -96,6 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
     SETTINGS.jobs = config.getoption("actors_jobs")
     SETTINGS.diagrams = config.getoption("actors_diagrams")
     SETTINGS.remarks = {}
+    SETTINGS.endings += (pytest.skip.Exception, pytest.exit.Exception, SkipTest)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

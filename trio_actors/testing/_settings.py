@@ -18,6 +18,8 @@ class Settings:
     """In how many processes schedules are drawn."""
     diagrams: Path | None = None
     """The folder for the diagrams of what has failed."""
+    endings: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
+    """What ends a search at once, and says nothing of the schedule: a skip, say."""
     remarks: dict[str, None] = attrs.field(factory=dict[str, None])
     """What could not be done as it was wanted; for the end of the report."""
 
