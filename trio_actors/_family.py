@@ -75,6 +75,7 @@ class Growing:
     _nursery: trio.Nursery | None = None
     _work_scope: trio.CancelScope | None = None
     _named: int = 0
+    _is_guest: bool = False  # it has no task of its own
 
     def __init__(
         self,

@@ -79,7 +79,8 @@ class SystemBlock(AbstractAsyncContextManager[ActorSystem, bool | None]):
                 "signals=True works in the main thread only: leave it away here, and"
                 " call system.stop() when a signal comes."
             )
-        await checkpoint()
+        if self._host is None:  # hosts have checkpoints of their own
+            await checkpoint()
         system = self._system = self._make()
         system._runtime.open()
         if self._parts:

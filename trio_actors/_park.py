@@ -26,6 +26,19 @@ from trio.lowlevel import (
 )
 
 
+class _Woken:
+    """For trio the outcome that wakes a sleeper; it may be opened again and again."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        """Return what the sleeper gets: nothing."""
+
+
+WOKEN: Any = _Woken()
+"""What to give to ``reschedule()``: to make an outcome for each is 5 % of a ring."""
+
+
 class Lot:
     """Where tasks sleep until all of them are woken, in the order in which they came.
 
@@ -58,21 +71,8 @@ class Lot:
     def unpark_all(self) -> None:
         """Wake all who sleep."""
         for task in self._sleepers:
-            reschedule(task)
+            reschedule(task, WOKEN)
         self._sleepers.clear()
-
-
-class _Woken:
-    """For trio the outcome that wakes a sleeper; it may be opened again and again."""
-
-    __slots__ = ()
-
-    def unwrap(self) -> None:
-        """Return what the sleeper gets: nothing."""
-
-
-WOKEN: Any = _Woken()
-"""What to give to ``reschedule()``: to make an outcome for each is 5 % of a ring."""
 
 
 def make_trap(abort: Callable[[object], Abort]) -> Any:

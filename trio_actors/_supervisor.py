@@ -46,6 +46,18 @@ class Family(Restarting):
         finally:
             self._has_closed()
 
+    def be_guest_of(self, nursery: trio.Nursery) -> None:
+        """Have the children there, and no task: who waits for their end stops them."""
+        self._is_guest = True
+        self._open(nursery)
+
+    def close_by_itself(self) -> None:
+        """Stop the children, though nobody waits for it yet."""
+        assert self._nursery is not None
+        self._nursery.start_soon(
+            self.wait_closed, name=f"trio_actors {self.system.name}"
+        )
+
     async def _host(self, nursery: trio.Nursery) -> None:
         self._open(nursery)
         while not self.closing:
@@ -123,6 +135,14 @@ class Family(Restarting):
 
     async def wait_closed(self) -> None:
         """Wait until no child and no inner task is left."""
+        if self._is_guest:
+            self._is_guest = False
+            try:
+                await self._stop_children()
+            except BaseException:
+                self._is_guest = True  # Ctrl-C: it is tried again
+                raise
+            self._has_closed()
         while not self.done:
             await self._lot.park()
 

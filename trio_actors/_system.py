@@ -80,7 +80,7 @@ class ActorSystem(_Spawner):
         self._closing: bool = False  # the ordered stop has begun
         self._ended: bool = False
         self._body: trio.CancelScope = trio.CancelScope()
-        self._settling: trio.CancelScope = trio.CancelScope()
+        self._settling: trio.CancelScope | None = None
         self._ended_counts = dict.fromkeys(COUNTERS, 0)
         self._random: Random | None = None
         self._journal: Any = None
@@ -276,9 +276,9 @@ class ActorSystem(_Spawner):
         if cell.topics is not None:
             self._topics.forget(cell)
         if cell.box.accepted:  # whoever got no message has nothing in the books
-            tally = cell.tally()
+            tally, ended = cell.tally(), self._ended_counts
             for name in COUNTERS:
-                self._ended_counts[name] += tally[name]
+                ended[name] += tally[name]
             cell.clear_tally()
 
     # --- The end ---
@@ -313,7 +313,8 @@ class ActorSystem(_Spawner):
         if self._closing:
             return
         self._leaving = self._closing = True
-        self._settling.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
         self._registry.bury()
         seconds = self._shutdown if seconds is None else seconds
         self._runtime.call_at(self._runtime.now() + seconds, self._cut, "", "shutdown")
@@ -349,8 +350,8 @@ class ActorSystem(_Spawner):
         try:
             if orderly and not self._closing:
                 self._begin_leaving()
-                self._settling.deadline = began + self._shutdown / 2
-                with self._settling:
+                deadline = began + self._shutdown / 2
+                with trio.CancelScope(deadline=deadline) as self._settling:
                     await settle(lambda: walk(self._root.in_order()))
         finally:
             self._begin_stop(max(0.0, self._shutdown - (self._runtime.now() - began)))

@@ -291,7 +291,7 @@ async def for_ever(world: World) -> None:
 
 
 def test_a_test_that_never_settles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pilot, "STEPS", 200)
+    monkeypatch.setattr(_pilot.Pilot, "most", 200)
     error = failure_of(for_ever, schedules=1).error
     assert "the test does not settle: it has taken 200 steps" in str(error)
 

@@ -3,12 +3,17 @@
 Issue: "at least 1,000 schedules a second": what a run needs of trio is opened once.
 """
 
+import gc
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
+import pytest
 import trio
 
-from tests.kit import Add, Counter, Get
+from tests.kit import Add, Counter, Get, no_collector
+from trio_actors import Actor, ActorRef, Exit, Request, Terminated, handler
 from trio_actors._errors import leaves
 from trio_actors.testing import World
 from trio_actors.testing._events import Run
@@ -163,3 +168,129 @@ def test_a_run_that_is_cancelled_leaves_nothing_behind() -> None:
 
     before, after = run_lab(lab, every)
     assert before == after
+
+
+@attrs.frozen
+class Look(Request[str]):
+    """Watch somebody."""
+
+    at: ActorRef[Any]
+
+
+class Parent(Actor[Get | Look | Terminated | None]):
+    """Has a child, a timer, and an eye on others."""
+
+    def __init__(self) -> None:
+        self.me = self.context.ref
+
+    @handler
+    async def get(self, message: Get) -> int:
+        child = await self.context.spawn(Counter)
+        self.context.send_after(1, None)
+        return await child.ask(message)
+
+    @handler
+    def look(self, message: Look) -> str:
+        self.context.watch(message.at)
+        return message.at.path
+
+    @handler
+    def note(self, message: Terminated | None) -> None:
+        """Look who it was."""
+        assert message is None or message.ref.path
+
+
+def left_to_the_collector(program: Callable[[World], Awaitable[Any]]) -> int:
+    """Run a program twice; how many objects of the second run has it to look for?"""
+    lab = Lab(program)
+
+    async def twice() -> int:
+        await lab.once(Fifo())
+        with no_collector():
+            run = await lab.once(Fifo())
+            assert run.error is None
+            del run
+            return gc.collect()
+
+    return run_lab(lab, twice)
+
+
+async def uses_all(world: World) -> None:
+    """Actors that know themselves, clients, questions, a child, a watch, a timer."""
+    parent, watcher = await world.spawn(Parent), await world.spawn(Parent)
+
+    async def talk() -> None:
+        await watcher.ask(Look(parent))
+        await parent.ask(Get())
+
+    world.client(talk)
+    world.client(talk)
+    await world.settled()
+    parent.stop()
+    await parent.wait_stopped()
+    await world.settled()
+
+
+def test_a_run_that_passes_leaves_nothing_to_the_garbage_collector() -> None:
+    """It was a tenth of the smallest run, and came in the middle of another one."""
+    assert left_to_the_collector(passes) == 0
+    assert left_to_the_collector(uses_all) == 0
+
+
+@pytest.mark.parametrize("use", ["tell", "ask", "watch"])
+def test_an_actor_of_another_run_says_so_when_it_is_used(
+    use: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[ActorRef[Any]] = []
+
+    async def program(world: World) -> None:
+        watcher = await world.spawn(Parent)
+        kept.append(await world.spawn(Counter, name=f"counter-{len(kept)}"))
+        if use == "tell":
+            await kept[0].tell(Add())
+        elif use == "ask":
+            await kept[0].ask(Get())
+        else:
+            await watcher.ask(Look(kept[0]))
+
+    (first, _, _), (second, _, _) = run_all(program, program)
+    assert first.error is None
+    assert kept[0].path == "/counter-0"
+    assert "was used after its run was over" in f"{second.error} {caplog.text}"
+
+
+def test_clients_that_have_not_begun_when_a_run_ends_never_do() -> None:
+    begun: list[str] = []
+
+    async def program(world: World) -> None:
+        async def note() -> None:
+            begun.append("it")
+
+        world.client(note)
+        raise LookupError("at once")
+
+    (run, first, _), (after, second, _) = run_all(program, passes)
+    assert isinstance(run.error, LookupError)
+    assert begun == []
+    assert (after.error, second) == (None, first)  # nobody had to be cancelled
+
+
+def test_ctrl_c_while_a_world_ends_is_raised_when_it_has_ended() -> None:
+    ended: list[str] = []
+
+    @trio.lowlevel.enable_ki_protection
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)  # it is for the test, not for the actor
+
+    class Slow(Counter):
+        async def stopped(self, reason: Exit) -> None:
+            interrupt()
+            await trio.sleep(1)
+            ended.append(reason.kind)
+
+    async def program(world: World) -> None:
+        await world.spawn(Slow)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(program)
+    assert ended == ["shutdown"]

@@ -96,7 +96,7 @@ def test_who_waits_at_checkpoints_for_ever_is_given_up(
     monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     """Bad input: "a test that never settles"; where it never waits, too."""
-    monkeypatch.setattr(_pilot, "STEPS", 200)
+    monkeypatch.setattr(_pilot.Pilot, "most", 200)
     error = failure_of(polled_in_vain, level=level, schedules=1).error
     assert "the test does not settle: it has taken 200 steps" in str(error)
 

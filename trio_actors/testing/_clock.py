@@ -70,7 +70,16 @@ class WorldClock(trio.abc.Clock):
     """A clock that starts at 0 and never waits."""
 
     # Whoever sets something else takes it for a MockClock.
-    __slots__ = ("_batch", "_known", "in_haste", "observer", "on_idle", "time")
+    __slots__ = (
+        "_at_rest",
+        "_batch",
+        "_known",
+        "_runner",
+        "in_haste",
+        "observer",
+        "on_idle",
+        "time",
+    )
 
     def __init__(self) -> None:
         self.time: float = 0.0
@@ -82,6 +91,8 @@ class WorldClock(trio.abc.Clock):
         """Whether what comes next begins without another pass of trio's loop. It is
         for a world without threads and I/O, and for those who look at no step."""
         self._batch: list[Task] | None = None  # what is left of the loop's, if known
+        self._at_rest = False  # whether it looks for more, between two steps
+        self._runner: Any = None
         self._known: float | None = None  # what to answer to trio, if that is known
 
     def __getattr__(self, name: str) -> Never:
@@ -91,12 +102,18 @@ class WorldClock(trio.abc.Clock):
         )
 
     def start_clock(self) -> None:
-        """Start; there is nothing to do."""
+        """Start."""
+        self._runner = _run.GLOBAL_RUN_CONTEXT.runner
 
     def current_time(self) -> float:
         """Return the virtual seconds since the start."""
-        if self.observer is not None and hasattr(_run.GLOBAL_RUN_CONTEXT, "task"):
-            self.observer.look_at_clock()
+        observer = self.observer
+        if observer is not None and not self._at_rest and _has_task():
+            observer.look_at_clock()
+        return self.time
+
+    def read(self) -> float:
+        """Return the time; nobody is told that it was asked for."""
         return self.time
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
@@ -128,49 +145,43 @@ class WorldClock(trio.abc.Clock):
             if self.in_haste:
                 self._batch = batch
 
-    def end_step(self) -> None:
+    def end_step(self, task: Task) -> None:
         """When a batch is at its end, let trio's loop go on in it with what comes next.
 
         A pass of the loop looks at I/O, at deadlines and at what other threads want: a
         third of the time of a delivery. It is made where there is something to see.
         """
+        del task
         batch = self._batch
         if batch or batch is None or not self.in_haste:
             return
-        runner = _run.GLOBAL_RUN_CONTEXT.runner
-        queue, entries = runner.runq, runner.entry_queue
-        if entries.queue or entries.idempotent_queue:
+        queue, soon = self._runner.runq, self._runner.entry_queue
+        if soon.queue or soon.idempotent_queue:
             return  # Ctrl-C, say
-        if queue or self._is_there_more(runner):
+        if not queue:
+            self._at_rest = True
+            self._look_for_more()
+            self._at_rest = False
+        if queue:
             batch.extend(reversed(queue))
             queue.clear()
             if self.observer is not None:
                 self.observer.running(batch)
 
-    def _is_there_more(self, runner: Any) -> bool:
-        """Let something happen as when trio asks; return whether a task runs."""
-        context = _run.GLOBAL_RUN_CONTEXT
-        task = context.task
-        del context.task  # its step is over
-        try:
-            while not runner.runq:
-                if (
-                    self.on_idle is None
-                    or runner.entry_queue.size()
-                    or runner.waiting_for_idle
-                    or _has_threads(runner)
-                ):
-                    return False
-                when = self.on_idle(runner.deadlines.next_deadline())
-                if when == math.inf:
-                    self._known = when
-                    return False
-                if when is not None:
-                    self.time = max(self.time, when)
-                    runner.deadlines.expire(self.time)
-            return True
-        finally:
-            context.task = task
+    def _look_for_more(self) -> None:
+        """Let something happen as when trio asks, until a task runs."""
+        runner, on_idle = self._runner, self.on_idle
+        if on_idle is None or runner.waiting_for_idle or _has_threads(runner):
+            return
+        queue, soon = runner.runq, runner.entry_queue
+        while not (queue or soon.queue or soon.idempotent_queue):
+            when = on_idle(runner.deadlines.next_deadline())
+            if when == math.inf:
+                self._known = when
+                return
+            if when is not None:
+                self.time = max(self.time, when)
+                runner.deadlines.expire(self.time)
 
     def _may_wait_for(self, what: str) -> bool:
         return self.observer is None or self.observer.allows(what)
@@ -179,13 +190,14 @@ class WorldClock(trio.abc.Clock):
 class Haste(trio.abc.Instrument):
     """Tells a world's clock of the end of each step."""
 
-    def before_run(self) -> None:
-        """Find the clock."""
-        self._clock = cast("WorldClock", trio.lowlevel.current_clock())
+    def __init__(self, clock: WorldClock) -> None:
+        # Not by way of a method: each call is a hundredth of a small run.
+        self.after_task_step = clock.end_step  # type: ignore[method-assign]
 
-    def after_task_step(self, task: Task) -> None:
-        """Look for more when the batch is at its end."""
-        self._clock.end_step()
+
+def _has_task() -> bool:
+    """Whether it is a task that runs, and not trio's loop."""
+    return hasattr(_run.GLOBAL_RUN_CONTEXT, "task")
 
 
 def _has_threads(runner: Any) -> bool:

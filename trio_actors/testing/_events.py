@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Never, Protocol, TypeAlias
 
 import attrs
 
@@ -57,6 +57,20 @@ class Event:
     barrier: bool = False
     """It could not have come earlier, and nothing that was sent after it either: all is
     quiet, and the test goes on, or time passes."""
+
+
+class Over(Event):
+    """The step in which somebody uses an actor of a run that is over."""
+
+    def __init__(self) -> None:
+        """It touches nothing that there still is."""
+
+    def __getattribute__(self, name: str) -> Never:
+        raise RuntimeError(
+            "an actor, or what one has given, was used after its run was over. Nothing"
+            " of the test's may outlive it: spawn the actors in the test, and keep no"
+            " ref in a module or in a fixture."
+        )
 
 
 @attrs.frozen

@@ -13,7 +13,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import trio
@@ -23,9 +22,10 @@ from .._errors import leaves, show
 from .._family import walk
 from .._halts import Halt
 from .._open import SystemBlock
+from .._park import WOKEN
 from .._policy import Supervision
 from .._system import ActorSystem
-from ._clock import Haste
+from ._client import Client
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
 from ._footprints import CLOCK, Rules
@@ -44,24 +44,15 @@ RULES_OF_ALL = Supervision(per_child=True)  # as the top of a system is
 class ControlledWorld(World):
     """A world in which each event is chosen by a search."""
 
-    _is_controlled = True
-
     def __init__(self, pilot: Pilot, supervision: Supervision) -> None:
         super().__init__(pilot, supervision)
         self._pilot = pilot
         self._last: Task | None = None  # waits for the end of the run
         pilot.failed = self._failed
 
-    async def _begin(self, name: str) -> None:
-        """Wait until it is chosen that a client begins."""
-        task = current_task()
-        held = self._pilot.begin(name, lambda _: reschedule(task))
-
-        def abort(_: object) -> Abort:
-            self._pilot.miss(held)
-            return Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+    def _let_begin(self, client: Client) -> None:
+        """Let a client begin when it is chosen; until then it has no task."""
+        client.waits = self._pilot.begin(client.name, client.begin)
 
     # --- At rest ---
 
@@ -84,10 +75,18 @@ class ControlledWorld(World):
 
     def _act(self, deadline: float) -> float | None:
         pilot = self._pilot
-        pilot.check_reader()
+        if pilot.reader is not None:
+            pilot.check_reader()
         enabled = pilot.enabled()
         if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
             enabled = [self._rest("all is quiet")]
+        if not enabled or pilot.may_go_wrong or pilot.has_alarms or deadline < math.inf:
+            return self._act_in_time(enabled, deadline)
+        return self._do(pilot.choose(enabled), self._clock.time, deadline)
+
+    def _act_in_time(self, enabled: list[Event], deadline: float) -> float | None:
+        """Let something happen where time may pass, or something go wrong."""
+        pilot = self._pilot
         faults = pilot.faults(enabled) if pilot.may_go_wrong else []
         when = self._clock.time
         if deadline < math.inf or pilot.has_alarms:
@@ -102,7 +101,7 @@ class ControlledWorld(World):
         if not enabled and self._last is not None:
             pilot.end(deadline)
             task, self._last = self._last, None
-            reschedule(task)
+            reschedule(task, WOKEN)
             return None
         if not enabled:
             self._check_io()
@@ -144,12 +143,12 @@ class ControlledWorld(World):
                     break  # a cycle of others, which is found from one of them
         return super()._stuck()
 
-    def _scope_of_client(self) -> AbstractContextManager[object]:
-        """Return none: they are ended together, and each costs 4 us."""
-        return nullcontext()
-
     async def _end_clients(self) -> None:
         """Cancel the clients that still run, with their nursery."""
+        for client in list(self._clients):
+            if client.waits is not None:
+                self._pilot.miss(client.waits)
+                del self._clients[client]
         if self._clients and self._nursery is not None:
             self._nursery.cancel_scope.cancel()
             await self._wait_for_clients()
@@ -165,8 +164,22 @@ class ControlledWorld(World):
         self._clock.in_haste = False
 
     def _begin_stop(self, seconds: float | None = None) -> None:
-        """Stop; a picture of the tree would be a tenth of a run."""
-        ActorSystem._begin_stop(self, seconds)
+        """Stop, though the test may go on; no picture of the tree: a tenth of a run."""
+        if not self._closing:
+            ActorSystem._begin_stop(self, seconds)
+            self._context.run(self._root.close_by_itself)
+
+    async def _wait_closed(self) -> None:
+        """Wait for the end of all; in a shield (5 us) only where it is needed."""
+        try:
+            await self._root.wait_closed()
+        finally:
+            await super()._wait_closed()
+
+    def _let_go(self) -> None:
+        """Cut the circles of what is over."""
+        self._pilot.let_go()
+        del self._context, self._root.system, self._registry._system
 
     async def _run_out(self) -> None:
         """Wait until nothing is on its way any more."""
@@ -192,6 +205,7 @@ class Lab:
         self.pilot: Pilot | None = None  # of the run that goes on
         self._has_returned = False
         self._hall: Hall | None = None
+        self._bunks: list[Any] = []
 
     async def once(self, search: Search, plan: Plan = ()) -> Run:
         """Run the program as *search* chooses, with the crashes of *plan*."""
@@ -199,6 +213,7 @@ class Lab:
         clock.time = 0.0
         clock.in_haste = not (self.rules.checkpoints or self.rules.allow_io)
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
+        pilot.bunks = self._bunks
         run = pilot.run
         self._has_returned = False
         try:
@@ -233,10 +248,12 @@ class Lab:
         except BaseException:
             hall.close()
             with trio.CancelScope(shield=True):
-                await world._wait_for_clients()
+                await world._end_clients()
             raise
         world._clock.on_idle = None
         check_books(world)
+        if run.error is None:  # what failed will be looked at
+            world._let_go()
 
     async def _fly(self, world: ControlledWorld, run: Run) -> None:
         try:
@@ -256,7 +273,8 @@ class Lab:
             if run.error is not None or run.blocked:
                 world.dead()
                 world._root.close(Halt.KILL)
-            world._begin_stop()  # all is at rest: there is nothing to settle
+            # All is at rest: there is nothing to settle, and who comes next waits.
+            ActorSystem._begin_stop(world)
 
 
 def _only(error: BaseException) -> BaseException:
@@ -268,4 +286,4 @@ def _only(error: BaseException) -> BaseException:
 def run_lab(lab: Lab, fn: Callable[[], Awaitable[T]]) -> T:
     """Run *fn*, which runs the lab's program, in trio."""
     one_by_one = lab.rules.checkpoints
-    return run_on_world_clock(fn, instruments=[Haste()], one_by_one=one_by_one)
+    return run_on_world_clock(fn, one_by_one=one_by_one, in_haste=True)

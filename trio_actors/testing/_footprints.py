@@ -97,6 +97,9 @@ class Timed(Alarm):
 class Footprints(WorldRuntime):
     """The part of a pilot that sees what steps touch, and when time may pass."""
 
+    most = 100_000
+    """A run of more steps than that never ends, nor one step of so many turns of trio's
+    loop."""
     finds_cycles = False  # that reads the state of others; a deadlock is found at rest
 
     def __init__(self, clock: WorldClock, rules: Rules) -> None:
@@ -111,13 +114,14 @@ class Footprints(WorldRuntime):
         self._counts: dict[str, int] = {}
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
+        self._turns = 0  # of trio's loop, since the last step
         self._may_expire = self._expires = False
 
     def open(self) -> None:
         """Bind to the loop that runs."""
         super().open()
         # What the core notes for itself is no look at the clock of a handler's.
-        self.now = lambda: self.clock.time
+        self.now = self.clock.read
 
     # --- What steps touch ---
 
@@ -133,14 +137,25 @@ class Footprints(WorldRuntime):
             self.note("a stream was read, in whatever order its values came")
 
     def running(self, tasks: Sequence[Task]) -> None:
-        """Note that tasks run in the step that goes on."""
+        """Note that tasks run in the step that goes on.
+
+        A task that goes on and on in it, and never waits, is ended.
+        """
+        self._turns += 1
+        if self._turns == self.most:
+            self.goes_on_and_on()
         step = self.step
         if step is None:
             return
+        footprint, writes = step.footprint, step.kind != "message"
         for task in tasks:
-            touched = ("turn", whose(task))
-            if touched not in step.footprint or step.kind != "message":
-                step.footprint[touched] = True
+            cell = task.context.get(CURRENT)
+            touched = ("turn", _outside(task) if cell is None else cell.path)
+            if writes or touched not in footprint:
+                footprint[touched] = True
+
+    def goes_on_and_on(self) -> None:
+        """End a step that comes to no end."""
 
     def record(self, *, answered: bool) -> None:
         """Note that a client asks, or has an answer, and that somebody writes it down.
@@ -306,8 +321,11 @@ class Footprints(WorldRuntime):
 def whose(task: Task) -> str:
     """Return who a task acts for: the path of an actor, the name of a client."""
     cell = task.context.get(CURRENT)
-    if cell is not None:
-        return cell.path
+    return _outside(task) if cell is None else cell.path
+
+
+def _outside(task: Task) -> str:
+    """Return who a task acts for that is no actor's."""
     if task.name.startswith(("/", "trio_actors ")):
         return task.name  # an actor's first step; a family; the system's own
     return task.context.get(WHO) or "test"
@@ -315,3 +333,11 @@ def whose(task: Task) -> str:
 
 def _nothing() -> None:
     """What has happened."""
+
+
+def endless(steps: int) -> AssertionError:
+    """Return what is to be said of a run that will come to no end."""
+    return AssertionError(
+        f"the test does not settle: it has taken {steps} steps. Look for a message that"
+        " is always answered with another one, or for a loop of checkpoints."
+    )

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-* What a run needs of trio for its clients and its tree, two nurseries and a task, is
-  opened once: for each run it would be a sixth of the smallest one.
+* What a run needs of trio for its clients and its tree, two nurseries, is opened once:
+  for each run it would be a sixth of the smallest one.
 * A client that fails closes it, as it would close a nursery of one run: the next run
   has another one.
 """
@@ -19,7 +19,7 @@ from .._system import ActorSystem
 
 
 class Hall:
-    """A nursery for clients, and a task in which a tree can live."""
+    """A nursery for clients, and one for a tree."""
 
     clients: trio.Nursery
     _trees: trio.Nursery
@@ -27,15 +27,14 @@ class Hall:
     def __init__(self) -> None:
         self.is_open = False
         self._failure: BaseException | None = None
-        self._system: ActorSystem | None = None
+        self._has_trees = False
         self._changes = Lot()
-        self._begins = Lot()
 
     async def open(self) -> None:
         """Open it; a system task has no nursery that could be left too early."""
         spawn_system_task(self._host_trees, name="trio_actors world")
         spawn_system_task(self._host_clients, name="clients")
-        while not (self.is_open and self._begins):
+        while not (self.is_open and self._has_trees):
             await self._changes.park()
 
     async def _host_clients(self) -> None:
@@ -52,16 +51,13 @@ class Hall:
 
     async def _host_trees(self) -> None:
         async with trio.open_nursery() as self._trees:
-            while True:
-                self._changes.unpark_all()
-                await self._begins.park()
-                assert self._system is not None
-                await self._system._root.run_in(self._trees)
+            self._has_trees = True
+            self._changes.unpark_all()
+            await trio.sleep_forever()
 
     def host(self, system: ActorSystem) -> None:
         """Let the tree of a system live here."""
-        self._system = system
-        self._begins.unpark_all()
+        system._root.be_guest_of(self._trees)
 
     async def check(self) -> None:
         """Raise what clients have raised, when all of them have ended."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import attrs
 import trio
 
+from .._box import Box
 from .._bursts import NOTHING
 from .._errors import show
 from .._guard import GatedBox
@@ -22,6 +23,7 @@ from .._halts import Watch
 from .._mailbox import Door, Mailbox, Owner
 from .._messages import DeadReason, Exit, Signal, Terminated, unpacked
 from .._pending import message_of
+from .._ref import ActorRef
 from .._timers import Tick
 from ._events import Event
 from ._seam import WorldCall
@@ -41,7 +43,7 @@ def content_of(item: Any) -> Any:
     if isinstance(item, Tick):
         return item._timer.message
     if isinstance(item, Watch):
-        ended = Terminated(item.target.ref, cast("Exit", item.target.exit))
+        ended = Terminated(ActorRef(item.target), cast("Exit", item.target.exit))
         return ended if item.message is None else item.message
     return message_of(unpacked(item))
 
@@ -130,6 +132,17 @@ class HeldBox(GatedBox):
             self.pilot.touch("life", self.path)
         super().shut(door, refusal)
 
+    def let_go(self, over: Any) -> None:
+        """Cut the circles around an actor whose run is over.
+
+        Args:
+            over: Who asks for the ref, in another run, gets this.
+        """
+        cell = self.cell
+        cell.task = cell.worker = cell._context = self.trap = None
+        cell.ref = over
+        del self.cell, self.owner
+
     async def wait_for_room(self, wants: int) -> int:
         """Wait for room; who waits stands in the way of others."""
         try:
@@ -159,7 +172,7 @@ class HeldBox(GatedBox):
         if self.tight:
             self._touch_room()
             self._set_limit()
-        super().wake()
+        Box.wake(self)
 
     def take(self) -> object:
         """Take the first item; at the end of the actor that is one held back."""
@@ -193,10 +206,14 @@ class HeldBox(GatedBox):
 
     def reads_only(self, item: Any) -> bool:
         """Whether the handler says that it changes nothing, and cannot wait."""
-        if isinstance(item, Signal):
-            return False
-        content: object = content_of(item)
-        info = self.cell.shape.handler_of(type(content))
+        shape = self.cell.shape
+        message: object = item.message if type(item) is HeldCall else item
+        info = shape.found.get(type(message))
+        if info is None:  # it is another wrap, or the first message of its type
+            if isinstance(item, Signal):
+                return False
+            message = content_of(item)
+            info = shape.handler_of(type(message))
         return info is not None and info.reads_only and not info.is_async
 
 

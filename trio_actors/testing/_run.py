@@ -12,7 +12,7 @@ from trio.lowlevel import Task
 from .._open import SystemBlock
 from .._policy import Supervision
 from .._waits import CURRENT
-from ._clock import WorldClock, in_order
+from ._clock import Haste, WorldClock, in_order
 from ._seam import WorldRuntime
 from ._world import World
 
@@ -80,11 +80,14 @@ def run_on_world_clock(
     clock: object = None,
     instruments: Any = (),
     one_by_one: bool = False,
+    in_haste: bool = False,
 ) -> T:
     """Run as ``trio.run()`` does, on a world's clock and in one order."""
     del clock
+    own = WorldClock()
+    every = [Haste(own), *instruments] if in_haste else instruments
     with in_order(one_by_one=one_by_one):
-        return trio.run(fn, clock=WorldClock(), instruments=instruments)
+        return trio.run(fn, clock=own, instruments=every)
 
 
 def run(fn: Callable[[World, *Ts], Awaitable[T]], *args: *Ts, seed: int = 0) -> T:

@@ -44,9 +44,9 @@ class WorldCall(Call[R_co]):
 
     def answer(self, value: Any, error: BaseException | None = None) -> None:
         """Give the answer, or an error."""
-        in_time = self.open
+        in_time = bool(self._records) and self.open
         super().answer(value, error)
-        if in_time and self._records:
+        if in_time:
             runtime: Any = self.target.runtime
             runtime.record(answered=True)
             for recorder, number in self._records:
@@ -63,6 +63,11 @@ class WorldRuntime(Runtime):
     def __init__(self, seed: int, clock: WorldClock) -> None:
         super().__init__(seed)
         self.clock: WorldClock = clock
+
+    @property
+    def is_test_clock(self) -> bool:
+        """Whether time is not the machine's: it is a world's."""
+        return True
 
     def record(self, *, answered: bool) -> None:
         """Note that a client asks, or has an answer, where that is written down."""

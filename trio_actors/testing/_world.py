@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
 
 import outcome
@@ -24,12 +23,13 @@ from .._cell import Cell
 from .._context import cell_of
 from .._family import walk
 from .._messages import DeadLetter, DeadReason
-from .._park import Lot
+from .._park import WOKEN, Lot
 from .._policy import Supervision
 from .._ref import ActorRef
 from .._runtime import Alarm
 from .._system import ActorSystem
 from .._waits import CURRENT
+from ._client import Client
 from ._linear import Recorder
 from ._seam import WHO, WorldRuntime
 
@@ -57,7 +57,6 @@ class World(ActorSystem):
     The fixture ``world`` delivers in the order of sending.
     """
 
-    _is_controlled = False
     _keeps_in_memory = True  # without use(), and as long as the world lasts
 
     def __init__(self, runtime: WorldRuntime, supervision: Supervision) -> None:
@@ -65,7 +64,7 @@ class World(ActorSystem):
         self._clock = runtime.clock
         self._timers = runtime
         self._nursery: trio.Nursery | None = None
-        self._clients: dict[Any, Task | None] = {}  # by what they run in
+        self._clients: dict[Client, None] = {}
         self._client_ends = Lot()
         self._named: dict[str, int] = {}  # how many clients who has begun
         self._recorders: list[Recorder] = []
@@ -85,29 +84,19 @@ class World(ActorSystem):
         Clients that still run when the test ends are cancelled.
         """
         assert self._nursery is not None
-        scope = self._scope_of_client()
-        self._clients[scope] = None  # at once: settled() in this very step waits for it
-        name = self._name_client()
+        client = Client(self, self._name_client(), fn, args, self._nursery)
+        self._clients[client] = None
+        self._let_begin(client)
 
-        async def run() -> None:
-            self._clients[scope] = current_task()
-            WHO.set(name)
-            try:
-                with scope:
-                    if self._is_controlled:
-                        await self._begin(name)
-                    await fn(*args)
-            except BaseException:
-                self._client_fails()
-                raise
-            finally:
-                del self._clients[scope]
-                self._client_ends.unpark_all()
+    def _let_begin(self, client: Client) -> None:
+        """Let a client begin when it may; here at once."""
+        client.scope = trio.CancelScope()
+        client.begin()
 
-        self._nursery.start_soon(run, name=name)
-
-    def _scope_of_client(self) -> AbstractContextManager[object]:
-        return trio.CancelScope()
+    def _has_left(self, client: Client) -> None:
+        """Note that a client has ended."""
+        del self._clients[client]
+        self._client_ends.unpark_all()
 
     def _client_fails(self) -> None:
         """See to it that the test ends, if the nursery of the clients does not."""
@@ -118,9 +107,6 @@ class World(ActorSystem):
         who = WHO.get() if cell is None else cell.path
         self._named[who] = number = self._named.get(who, 0) + 1
         return f"client-{number}" if who == "test" else f"{who}.client-{number}"
-
-    async def _begin(self, name: str) -> None:
-        """Wait until a client may begin; here at once."""
 
     async def settled(self) -> None:
         """Wait until nothing is queued or handled and all clients have ended.
@@ -235,10 +221,10 @@ class World(ActorSystem):
     def _wake_settlers(self) -> None:
         for task in list(self._settlers):
             del self._settlers[task]
-            reschedule(task)
+            reschedule(task, WOKEN)
 
     def _is_quiet(self) -> bool:
-        if any(task not in self._settlers for task in self._clients.values()):
+        if any(one.task not in self._settlers for one in self._clients):
             return False
         return all(cell.is_idle for cell in walk(self._root.in_order()))
 
@@ -274,7 +260,7 @@ class World(ActorSystem):
         return readers <= 1 and not getattr(io, "tasks_waiting_write", 1)
 
     def _stuck(self) -> str:
-        names = [task.name for task in self._clients.values() if task is not None]
+        names = [one.name for one in self._clients]
         who = ", ".join(names) or "the test itself"
         return (
             "nothing can happen any more, but not everybody has come to an end: still"
@@ -323,8 +309,9 @@ class World(ActorSystem):
 
     async def _end_clients(self) -> None:
         """Cancel the clients that still run, and wait for their end."""
-        for scope in list(self._clients):
-            scope.cancel()
+        for client in self._clients:
+            assert client.scope is not None
+            client.scope.cancel()
         await self._wait_for_clients()
 
     async def _wait_for_clients(self) -> None:
