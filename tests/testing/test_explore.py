@@ -2,6 +2,8 @@
 
 import os
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import SkipTest
 
@@ -211,6 +213,28 @@ async def thread(world: World) -> None:
     await trio.to_thread.run_sync(os.getpid)
 
 
+async def raw_thread(world: World) -> None:
+    threading.Thread(target=os.getpid).start()
+
+
+async def raw_thread_in_an_actor(world: World) -> None:
+    class Starter(Register):
+        @handler
+        def write(self, message: Write) -> int:
+            started = threading.Thread(target=os.getpid)
+            started.start()
+            started.join()
+            return 0
+
+    await (await world.spawn(Starter)).tell(Write(1))
+    await world.settled()
+
+
+async def pool_of_threads(world: World) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(os.getpid).result()
+
+
 async def real_io(world: World) -> None:
     one, other = socket.socketpair()
     with one, other:
@@ -240,6 +264,9 @@ async def blocked(world: World) -> None:
     ("program", "says"),
     [
         (thread, "a thread, which no schedule controls"),
+        (raw_thread, "starts a thread, which no schedule controls"),
+        (raw_thread_in_an_actor, "starts a thread, which no schedule controls"),
+        (pool_of_threads, "starts a thread, which no schedule controls"),
         (real_io, "I/O, which no schedule controls"),
         (real_io_in_time, "I/O, which no schedule controls"),
         (blocked, "Write `await world.settled()`"),
@@ -269,8 +296,11 @@ def test_who_takes_the_clock_for_a_mock_clock_is_told(
     assert "\n\n\nTo see it again" not in str(failure)  # no steps, no diagram
 
 
-def test_a_thread_is_allowed_on_demand_and_the_verdict_says_so() -> None:
-    found = check(thread, allow_io=True)
+@pytest.mark.parametrize("program", [thread, raw_thread, pool_of_threads])
+def test_a_thread_is_allowed_on_demand_and_the_verdict_says_so(
+    program: Program,
+) -> None:
+    found = check(program, allow_io=True)
     assert found.failure is None
     assert "I/O as it happened to be" in str(found)
 

@@ -17,6 +17,7 @@ import itertools
 import math
 import random
 import sys
+import threading
 import types
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from trio.lowlevel import Task
 
 _run = cast("Any", trio_run)
 _ACTIVE = cast("Any", trio)._threads._active_threads_local
+
+
+BLOCKED = "waits for wait_all_tasks_blocked()"
 
 
 class Observer(Protocol):
@@ -51,7 +55,7 @@ class Observer(Protocol):
         ...
 
     def allows(self, what: str) -> bool:
-        """Whether the loop may wait for *what*, which nobody controls."""
+        """Whether that may be which nobody controls: "waits for I/O", say."""
         ...
 
     def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
@@ -122,11 +126,11 @@ class WorldClock(trio.abc.Clock):
             known, self._known = self._known, None
             return known
         runner = _run.GLOBAL_RUN_CONTEXT.runner
-        if trio.testing.active_thread_count() and self._may_wait_for("a thread"):
+        if trio.testing.active_thread_count() and self._allows("waits for a thread"):
             return math.inf  # the end of a thread wakes the loop
         if runner.entry_queue.size():
             return math.inf  # somebody has woken it: a thread, or a dropped Reply
-        if runner.waiting_for_idle and self._may_wait_for("wait_all_tasks_blocked()"):
+        if runner.waiting_for_idle and self._allows(BLOCKED):
             return math.inf  # wait_all_tasks_blocked() comes before any time passes
         when = deadline if self.on_idle is None else self.on_idle(deadline)
         if when is None:
@@ -183,7 +187,7 @@ class WorldClock(trio.abc.Clock):
                 self.time = max(self.time, when)
                 runner.deadlines.expire(self.time)
 
-    def _may_wait_for(self, what: str) -> bool:
+    def _allows(self, what: str) -> bool:
         return self.observer is None or self.observer.allows(what)
 
 
@@ -245,7 +249,8 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
     """Let trio run tasks in the order in which they were woken: that of sending.
 
     Deadlines of one moment expire in the order in which they were set; trio itself
-    takes them by the address of their scope. With an observer they expire one by one.
+    takes them by the address of their scope. With an observer they expire one by one,
+    and it is told of each thread that is started.
 
     Args:
         one_by_one: Let the observer choose which task runs, one at a time.
@@ -254,6 +259,7 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
     deadlines = _run.Deadlines
     before = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
     methods = deadlines.add, deadlines.remove, deadlines.expire
+    start_thread = threading.Thread.start
 
     def add(self: Any, deadline: float, scope: trio.CancelScope) -> None:
         observer = _observer()
@@ -279,10 +285,19 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
         scope.cancel()
         return True
 
+    def start(self: threading.Thread) -> None:
+        if hasattr(_run.GLOBAL_RUN_CONTEXT, "runner"):  # it is the thread of a search
+            observer = _observer()
+            if observer is not None:
+                observer.allows("starts a thread")
+        start_thread(self)
+
     _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), one_by_one
+    threading.Thread.start = start  # type: ignore[method-assign]
     deadlines.add, deadlines.remove, deadlines.expire = add, remove, expire
     try:
         yield
     finally:
         _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = before
+        threading.Thread.start = start_thread  # type: ignore[method-assign]
         deadlines.add, deadlines.remove, deadlines.expire = methods

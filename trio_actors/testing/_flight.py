@@ -112,7 +112,7 @@ class ControlledWorld(World):
     def _check_io(self) -> None:
         """Fail if somebody waits for what comes from outside, where time would pass."""
         if not self._is_stuck() and not self._closing:
-            self._pilot.allows("I/O")
+            self._pilot.allows("waits for I/O")
 
     def _rest(self, label: str) -> Event:
         """Return the step in which those who wait for rest go on."""

@@ -21,7 +21,7 @@ from trio.lowlevel import Task
 from .._halts import Watch
 from .._messages import Signal
 from ._changes import difference
-from ._clock import WorldClock
+from ._clock import BLOCKED, WorldClock
 from ._events import Event, Key, Over, Search
 from ._faults import Plan
 from ._footprints import SEEN, Footprints, Rules, endless, whose
@@ -30,7 +30,7 @@ from ._state import Picture, freeze
 from ._world import crash
 
 _IO = "Keep it out of the test, or write allow_io=True."
-_INSTEAD = {"wait_all_tasks_blocked()": "Write `await world.settled()`."}
+_INSTEAD = {BLOCKED: "Write `await world.settled()`."}
 
 
 class Pilot(Footprints):
@@ -301,12 +301,12 @@ class Pilot(Footprints):
         return (task,)
 
     def allows(self, what: str) -> bool:
-        """Whether the loop may wait for *what*, which nobody controls."""
+        """Whether that may be which nobody controls: "waits for I/O", say."""
         if self.rules.allow_io or not self.recording:
             return True
         self.failed(
             AssertionError(
-                f"the test waits for {what}, which no schedule controls: it would not"
+                f"the test {what}, which no schedule controls: it would not"
                 f" be the same in the next run. {_INSTEAD.get(what, _IO)}"
             )
         )
