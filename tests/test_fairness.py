@@ -323,6 +323,36 @@ def test_a_slow_stretch_is_felt_once_and_forgotten_soon(
     assert after[:8] == [1, 2, 4, 8, 16, 32, BATCH, BATCH]
 
 
+class Fails(Actor[Add]):
+    """Fails at each message."""
+
+    @handler
+    def add(self, message: Add) -> int:
+        raise ValueError("always")
+
+
+def test_a_failure_after_a_long_sleep_does_not_count_as_a_slow_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What comes one at a time is in no batch: the sleep before it is not measured."""
+    watch = Watch()
+
+    async def main() -> list[int]:
+        sizes: list[int] = []
+        async with open_actor_system("demo") as system:
+            ref = await system.spawn(Fails)
+            for _ in range(3):
+                await trio.testing.wait_all_tasks_blocked()
+                sizes.append(ref._cell.size)
+                monkeypatch.setattr(time, "perf_counter", watch)
+                watch.now += 60
+                ref.tell_nowait(Add())
+            monkeypatch.undo()
+        return sizes
+
+    assert trio.run(main) == [BATCH] * 3
+
+
 # --- The order of each sender ------------------------------------------------
 
 

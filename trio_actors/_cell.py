@@ -310,7 +310,8 @@ class Cell(Ending):
 
     async def _let_others_run(self) -> Exit | None:
         """A crash loop starves nobody for longer than any other batch."""
-        self.end_batch()
+        if self.left <= 0:
+            self.end_batch()
         await checkpoint()
         self.begin_batch()
         return self._ended_meanwhile()
