@@ -5,7 +5,7 @@ time; `test_memory`, `test_sqlite` and the others run all of `TESTS`.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import pytest
 import trio
@@ -366,3 +366,26 @@ async def test_every_method_is_a_checkpoint(make: Make) -> None:
             await journal.notes("s")
         with trio.testing.assert_checkpoints():
             await journal.pending("")
+
+
+@conformance
+async def test_what_no_store_can_keep_is_refused_and_nothing_of_it_is_stored(
+    make: Make,
+) -> None:
+    journal = make()
+    async with journal.__open_journal__():
+        epoch = await journal.claim("s")
+        wrong: list[tuple[Any, str]] = [
+            (Note("outbox", "\ud800", 0, b""), "half a surrogate pair"),
+            (Note(cast("Any", "other"), "k"), "no kind of note"),
+            (Note("reminder", "k", float("nan"), b""), "a time cannot be nan"),
+        ]
+        for note, says in wrong:
+            with pytest.raises(ValueError, match=says):
+                await journal.append("s", epoch, 0, [b"event"], [note])
+        for refused in (journal.claim, journal.notes, journal.pending):
+            with pytest.raises(ValueError, match="half a surrogate pair"):
+                await refused("\ud800")
+        await journal.append("s", epoch, 0, [b"event"], [Note("reminder", "k", 5, b"")])
+        assert await events(journal, "s") == [b"event"]
+        assert [repr(one.at) for one in await journal.notes("s")] == ["5.0"]

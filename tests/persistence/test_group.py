@@ -21,9 +21,9 @@ from trio_actors.persistence._group import (
     READS,
     WRITES,
     GroupJournal,
-    _checked,
 )
 from trio_actors.persistence._jobs import Append, Claim
+from trio_actors.persistence._journal import checked
 
 
 class Lists:
@@ -436,5 +436,5 @@ async def test_what_no_store_can_keep_is_refused_before_it_is_queued() -> None:
 
 def test_a_time_is_kept_as_every_store_gives_it_back() -> None:
     """A store that knows numbers gives back 5.0 for 5, and 0.0 for -0.0."""
-    assert repr(_checked(Note("reminder", "k", 5)).at) == "5.0"
-    assert repr(_checked(Note("reminder", "k", -0.0)).at) == "0.0"
+    assert repr(checked(Note("reminder", "k", 5)).at) == "5.0"
+    assert repr(checked(Note("reminder", "k", -0.0)).at) == "0.0"

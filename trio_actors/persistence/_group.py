@@ -12,21 +12,19 @@ Rules of this file:
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, get_args
+from typing import Any, Generic, Protocol, TypeVar
 
-import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._park import Lot
 from ._errors import Damaged, WriteFailed
 from ._jobs import Append, Claim, Job, Queue, Read, wake
-from ._journal import Journal, Note, NoteKind, not_open
+from ._journal import Journal, Note, check_name, checked, not_open
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -35,7 +33,6 @@ WRITES = 2000
 """How many writes are in a batch at most: beyond, a commit is a small part of it."""
 READS = 10
 """How many reads are between two batches at most, so that writes do not wait long."""
-KINDS: Sequence[NoteKind] = get_args(NoteKind)
 
 
 class Store(Protocol[P]):
@@ -193,7 +190,7 @@ class GroupJournal(Journal, Generic[P]):
 
     async def claim(self, stream: str) -> int:
         """Become the writer of a stream. As in `Journal`."""
-        _check_name(stream)
+        check_name(stream)
         epoch: int = await self._opened().write(Claim(stream))
         return epoch
 
@@ -206,14 +203,14 @@ class GroupJournal(Journal, Generic[P]):
         notes: Sequence[Note] = (),
     ) -> None:
         """Append events and notes. As in `Journal`."""
-        _check_name(stream)
-        checked = tuple(map(_checked, notes)) if notes else ()
-        job = Append(stream, epoch, after, tuple(events), checked)
+        check_name(stream)
+        kept = tuple(map(checked, notes)) if notes else ()
+        job = Append(stream, epoch, after, tuple(events), kept)
         await self._opened().write(job)
 
     async def read(self, stream: str, after: int) -> AsyncIterator[tuple[int, bytes]]:
         """Iterate over the events after a sequence number. As in `Journal`."""
-        _check_name(stream)
+        check_name(stream)
         place: P | None = None
         while True:
             function = partial(self._store.page, stream, after, place)
@@ -225,12 +222,12 @@ class GroupJournal(Journal, Generic[P]):
 
     async def notes(self, stream: str) -> Sequence[Note]:
         """Return the notes of a stream. As in `Journal`."""
-        _check_name(stream)
+        check_name(stream)
         return await self._opened().read(partial(self._store.notes, stream))
 
     async def pending(self, prefix: str) -> Sequence[tuple[str, Note]]:
         """Return what is to be delivered and what is due. As in `Journal`."""
-        _check_name(prefix)
+        check_name(prefix)
         return await self._opened().read(partial(self._store.pending, prefix))
 
 
@@ -267,24 +264,3 @@ class _Opened(AbstractAsyncContextManager[object, None]):
             await self._group.__aexit__(kind, error, traceback)
         finally:
             self._journal._group = None
-
-
-def _check_name(stream: str) -> None:
-    try:
-        stream.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"{stream!r} is no name for a stream: it has half a surrogate pair, which"
-            " no store can keep."
-        ) from None
-
-
-def _checked(note: Note) -> Note:
-    """Return a note as every store gives it back; refuse one that none can keep."""
-    if note.kind not in KINDS:
-        raise ValueError(f"{note.kind!r} is no kind of note: write one of {KINDS}.")
-    _check_name(note.key)
-    at = float(note.at) + 0.0  # no -0.0, and no int
-    if math.isnan(at):
-        raise ValueError(f"{note.kind} {note.key!r}: a time cannot be {note.at!r}.")
-    return attrs.evolve(note, at=at)

@@ -10,9 +10,10 @@ Rules of this file:
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol, TypeAlias, final
+from typing import Literal, Protocol, TypeAlias, final, get_args
 from zlib import crc32
 
 import attrs
@@ -20,6 +21,7 @@ import attrs
 from ._errors import Fenced, WriteFailed
 
 NoteKind: TypeAlias = Literal["snapshot", "state", "outcome", "outbox", "reminder"]
+KINDS: Sequence[NoteKind] = get_args(NoteKind)
 
 
 @final
@@ -169,3 +171,29 @@ def not_open(journal: object) -> RuntimeError:
         " open_actor_system(journal=...), or write"
         "\n    async with journal.__open_journal__(): ..."
     )
+
+
+def check_name(stream: str) -> None:
+    """Refuse a name that no store can keep.
+
+    Raises:
+        ValueError: It has half a surrogate pair.
+    """
+    try:
+        stream.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{stream!r} is no name for a stream: it has half a surrogate pair, which"
+            " no store can keep."
+        ) from None
+
+
+def checked(note: Note) -> Note:
+    """Return a note as every store gives it back; refuse one that none can keep."""
+    if note.kind not in KINDS:
+        raise ValueError(f"{note.kind!r} is no kind of note: write one of {KINDS}.")
+    check_name(note.key)
+    at = float(note.at) + 0.0  # no -0.0, and no int
+    if math.isnan(at):
+        raise ValueError(f"{note.kind} {note.key!r}: a time cannot be {note.at!r}.")
+    return attrs.evolve(note, at=at)

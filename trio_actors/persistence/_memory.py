@@ -17,7 +17,15 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._errors import WriteFailed
-from ._journal import Journal, Note, check_writer, not_open, size_of
+from ._journal import (
+    Journal,
+    Note,
+    check_name,
+    check_writer,
+    checked,
+    not_open,
+    size_of,
+)
 
 
 @attrs.define
@@ -92,6 +100,7 @@ class MemoryJournal(Journal):
             self._opened -= 1
 
     def _stream(self, stream: str) -> _Stream:
+        check_name(stream)
         if not self._opened:
             raise not_open(self)
         found = self._streams.get(stream)
@@ -116,6 +125,7 @@ class MemoryJournal(Journal):
     ) -> None:
         """Append events and notes. As in `Journal`."""
         self._stream(stream)
+        notes = [checked(note) for note in notes]
         await checkpoint()
         self._writes += 1
         lost: bool | None = None
@@ -172,6 +182,7 @@ class MemoryJournal(Journal):
 
     async def pending(self, prefix: str) -> Sequence[tuple[str, Note]]:
         """Return what is to be delivered and what is due. As in `Journal`."""
+        check_name(prefix)
         if not self._opened:
             raise not_open(self)
         await checkpoint()

@@ -17,8 +17,7 @@ from typing import Any
 import attrs
 
 from ._errors import Damaged
-from ._group import KINDS
-from ._journal import Note, chained
+from ._journal import KINDS, Note, chained
 from ._rows import DUE, SNAPSHOT, Head, check_note, weigh
 from ._tables import HEAD, UNREADABLE, Row, find_head, read_head
 

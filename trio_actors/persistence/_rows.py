@@ -19,9 +19,8 @@ from zlib import crc32
 import attrs
 
 from ._errors import WriteFailed
-from ._group import KINDS
 from ._jobs import Append, Claim
-from ._journal import Note, chained, check_writer, sealed, size_of
+from ._journal import KINDS, Note, chained, check_writer, sealed, size_of
 
 NoteId: TypeAlias = tuple[int, int, str]
 """The number of the stream, the place of the kind in `KINDS`, and the key."""
