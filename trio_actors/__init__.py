@@ -12,7 +12,7 @@
 # _waits, _pending, _ref  who waits for whom; questions on their way; tell and ask
 # _behavior               from a user's code to "handle this message"
 # _keys, _routing, _topics, _registry, _timers, _guard, _letters
-# _turn, _cell            one message; one actor's life
+# _turn, _batches, _cell  one message, and many; one actor's life
 # _supervisor, _heartbeat one family of actors, started and stopped in order
 # _spawner, _context      what a user calls to start actors, and inside of one
 # _pools, _snapshot, _watchdog
