@@ -173,6 +173,15 @@ async def test_time_stands_still_while_a_thread_is_at_work(world: World) -> None
     assert not scope.cancelled_caught
 
 
+async def test_a_test_in_which_nothing_is_searched_may_start_threads(
+    world: World,
+) -> None:
+    started = threading.Thread(target=list)
+    started.start()
+    started.join()
+    assert not started.is_alive()
+
+
 async def test_settled_waits_for_a_handler_whose_thread_is_at_work(
     world: World,
 ) -> None:
