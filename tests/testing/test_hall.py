@@ -294,3 +294,27 @@ def test_ctrl_c_while_a_world_ends_is_raised_when_it_has_ended() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_all(program)
     assert ended == ["shutdown"]
+
+
+@pytest.mark.parametrize("shielded", [False, True])
+def test_a_client_that_fails_before_others_begin_ends_the_run(shielded: bool) -> None:
+    """Those who wait for their turn never begin; nobody waits for their end."""
+    begun: list[str] = []
+
+    async def program(world: World) -> None:
+        async def fail() -> None:
+            raise LookupError("mine")
+
+        async def note() -> None:
+            begun.append("it")
+
+        world.client(fail)
+        world.client(note)
+        with trio.CancelScope(shield=shielded):
+            await world.settled()
+
+    (run, first, _), (after, second, _) = run_all(program, passes)
+    assert isinstance(run.error, LookupError)
+    assert begun == []
+    assert after.error is None
+    assert first is not second

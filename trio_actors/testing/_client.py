@@ -46,7 +46,10 @@ class Client:
         """Begin; in a controlled world, when that is chosen."""
         del held
         self.waits = None
-        self.context.run(self._begin)
+        if self.nursery.cancel_scope.cancel_called:
+            self.world._has_left(self)  # another one has failed
+        else:
+            self.context.run(self._begin)
 
     def _begin(self) -> None:
         WHO.set(self.name)

@@ -243,7 +243,7 @@ class Lab:
                 world._clock.on_idle = world._on_idle
                 await self._fly(world, run)
                 await world._end_clients()
-            await world._wait_for_clients()
+            await world._end_clients()  # if the program was cancelled
             await hall.check()
         except BaseException:
             hall.close()
