@@ -162,6 +162,7 @@ class Shape:
         "_table",
         "fast",
         "found",
+        "has_batch",
         "has_hooks",
         "has_start",
         "is_async",
@@ -182,6 +183,7 @@ class Shape:
         self.has_start: bool = has_start  # a hook that is run before the first message
         self.prepares: bool = prepares  # even before that
         self.has_hooks: bool = has_hooks  # that are told of a failure
+        self.has_batch: bool = any(one.batch > 1 for one in table.values())
         self.found: dict[type, Handler | None] = {}
         # By the exact type of a message: handlers that are called with nothing around
         # them, plain ones and async ones.

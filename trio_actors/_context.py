@@ -92,6 +92,7 @@ class Context(_Spawner, Generic[M_contra]):
     @property
     def random(self) -> Random:
         """This actor's own seeded random numbers."""
+        self._cell.runtime.touch("turn", self._cell.path)  # the next one is another
         if self._random is None:
             self._random = self._cell.runtime.random(self._cell.path)
         return self._random

@@ -100,9 +100,12 @@ class Call(Generic[R_co]):
 
     def abandon(self) -> None:
         """Say that nobody waits: the request is skipped if it was not started."""
-        if not self.given and not self.abandoned:
+        if self._answer is not OPEN or self.abandoned:
+            return
+        # In a world the answer may be on its way: it might have been given later.
+        self.target.runtime.touch("turn", self.target.path, write=not self.given)
+        if not self.given:
             self.abandoned = True
-            self.target.runtime.touch("turn", self.target.path)
             self.settle()
             self._let_go()
             if self._task is not None:  # another task says so, while one waits here

@@ -68,6 +68,7 @@ class PoolActor(Actor[Never]):
 
 def refresh(pool: Pool, family: Family) -> None:
     """Note who gets messages now."""
+    family.runtime.touch("key", family.path)
     pool.workers = Crew(cell.ref for cell in family.in_order())
 
 
@@ -85,6 +86,10 @@ class PoolRef(RoutedRef[M_contra]):
     @property
     def workers(self) -> tuple[ActorRef[M_contra], ...]:
         """The refs of the workers, but for those that were told to stop."""
+        cell = self._cell
+        cell.runtime.touch("key", cell.path, write=False)
+        for ref in self._pool.workers:
+            cell.runtime.touch("life", ref.path, write=False)
         return tuple(ref for ref in self._pool.workers if ref._cell.halt < Halt.RETURN)
 
     async def resize(self, size: int) -> None:
@@ -122,6 +127,7 @@ class PoolRef(RoutedRef[M_contra]):
         pool, cell = self._pool, self._cell
         if not (pool.hands_over or (cell.phase == "running" and takes(cell))):
             return ()
+        cell.runtime.touch("key", cell.path, write=False)
         return pool.workers
 
     def _put_nobody(self, item: Any) -> bool:

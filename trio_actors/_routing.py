@@ -136,6 +136,7 @@ def _least_loaded(actors: Iterable[ActorRef[Any]]) -> ActorRef[Any]:
 
 def takes(cell: Cell) -> bool:
     """Whether an actor takes a message from the sender of this step."""
+    cell.runtime.touch("life", cell.path, write=False)
     door = cell.box.door
     return not door or (door is Door.INSIDE and cell.admits())
 
@@ -184,7 +185,7 @@ class Race:
         for part in self._parts:
             if part.open:
                 part.race = None
-                part.abandon()
+            part.abandon()
 
 
 class RoutedRef(ActorRef[M_contra]):

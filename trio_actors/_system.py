@@ -209,6 +209,7 @@ class ActorSystem(_Spawner):
 
     def snapshot(self) -> Snapshot:
         """Return the tree as it is now."""
+        self._runtime.touch("all", "")
         return snapshot_of_all(self._root, self._name, ended=self._ended)
 
     def statistics(self) -> Mapping[str, int]:
@@ -217,6 +218,7 @@ class ActorSystem(_Spawner):
         ``accepted`` is always the sum of ``queued``, ``stashed``, ``handling``,
         ``handled``, ``failed``, ``abandoned``, ``expired`` and ``dead_lettered``.
         """
+        self._runtime.touch("all", "")
         total = {"queued": 0, "stashed": 0, "handling": 0, **self._ended_counts}
         for cell in walk(self._root.in_order()):
             for name, number in cell.tally().items():

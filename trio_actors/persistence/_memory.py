@@ -16,6 +16,7 @@ import attrs
 import trio
 from trio.lowlevel import checkpoint
 
+from .._system import SYSTEM
 from ._errors import WriteFailed
 from ._journal import (
     Journal,
@@ -36,6 +37,13 @@ class _Stream:
     last: int = 0
     events: list[tuple[int, bytes]] = attrs.Factory(list[tuple[int, bytes]])
     notes: dict[tuple[str, str], Note] = attrs.Factory(dict[tuple[str, str], Note])
+
+
+def _touch_faults(*, write: bool) -> None:
+    """Tell a search what depends on which write fails."""
+    system = SYSTEM.get()
+    if system is not None:
+        system._runtime.touch("journal", "", write=write)
 
 
 class MemoryJournal(Journal):
@@ -65,11 +73,13 @@ class MemoryJournal(Journal):
             after_commit: Let them be stored nevertheless: the answer was lost.
             skip: How many succeed before that.
         """
+        _touch_faults(write=True)
         self._failing = [after_commit] * times
         self._skipping = skip
 
     def delay(self, seconds: float) -> None:
         """Let each write from now on take so long; 0 is the default."""
+        _touch_faults(write=True)
         self._delay = seconds
 
     def statistics(self) -> Mapping[str, int]:
@@ -143,6 +153,7 @@ class MemoryJournal(Journal):
 
     def _next_fault(self) -> bool | None:
         """Return whether this write fails before its commit, False, or after it."""
+        _touch_faults(write=bool(self._failing))
         if self._skipping and self._failing:
             self._skipping -= 1
             return None

@@ -206,6 +206,7 @@ class Lab:
         self._has_returned = False
         self._hall: Hall | None = None
         self._bunks: list[Any] = []
+        self._looked = False
 
     async def once(self, search: Search, plan: Plan = ()) -> Run:
         """Run the program as *search* chooses, with the crashes of *plan*."""
@@ -214,6 +215,7 @@ class Lab:
         clock.in_haste = not (self.rules.checkpoints or self.rules.allow_io)
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         pilot.bunks = self._bunks
+        pilot.looked = self._looked
         run = pilot.run
         self._has_returned = False
         try:
@@ -226,6 +228,7 @@ class Lab:
             clock.in_haste = False
             self.pilot = None
         self.caveats.update(pilot.caveats)
+        self._looked = pilot.looked
         if not (self._has_returned or run.blocked or run.error):
             run.error = AssertionError(STOPPED)
         return run

@@ -111,6 +111,7 @@ class Footprints(WorldRuntime):
         self.recording: bool = True
         self.at: int = -1  # the step that goes on; -1 before the first
         self.watched: bool = False  # somebody looks after each step
+        self.looked: bool = False  # somebody looks at one, in this run or another
         self._counts: dict[str, int] = {}
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
@@ -127,6 +128,9 @@ class Footprints(WorldRuntime):
 
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Note what the step that goes on reads or writes."""
+        if resource == "all":
+            self._look()
+            return
         if self.step is not None:
             touched = (resource, owner)
             if write or touched not in self.step.footprint:
@@ -135,6 +139,23 @@ class Footprints(WorldRuntime):
             self.note("an actor was chosen by its load")
         elif resource == "stream":
             self.note("a stream was read, in whatever order its values came")
+
+    def _look(self) -> None:
+        """Note that this step looks at all there is, of which each has a part."""
+        if self.watched:
+            return  # all do
+        self.looked = True
+        for event in self.run.trace:
+            event.footprint.setdefault(SEEN, False)
+        if self.step is not None:
+            self.step.footprint[SEEN] = True
+
+    def see(self, event: Event) -> None:
+        """Note who looks at an event, besides those who have to do with it."""
+        if self.watched:
+            event.footprint[SEEN] = True
+        elif self.looked:
+            event.footprint.setdefault(SEEN, False)
 
     def running(self, tasks: Sequence[Task]) -> None:
         """Note that tasks run in the step that goes on.
@@ -172,7 +193,7 @@ class Footprints(WorldRuntime):
         There no two steps may change places. Those before would have been looked at
         had they come later.
         """
-        self.watched = True
+        self.watched = self.looked = True
         for event in self.run.trace:
             event.footprint.setdefault(SEEN, False)
         if self.step is not None:
@@ -202,8 +223,7 @@ class Footprints(WorldRuntime):
     def add_ghost(self, event: Event) -> None:
         """Remember what can no longer happen, with what it would have touched."""
         self.foresee(event)
-        if self.watched:
-            event.footprint[SEEN] = True
+        self.see(event)
         self.run.ghosts.append(Ghost(event, self.at))
 
     def foresee(self, event: Event) -> None:

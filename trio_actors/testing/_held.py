@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import attrs
 import trio
 
+from .._behavior import shape_of
 from .._box import Box
 from .._bursts import NOTHING
 from .._errors import show
@@ -74,7 +75,7 @@ class HeldBox(GatedBox):
     """The mailbox of an actor that gets one message at a time, the one chosen."""
 
     burst: ClassVar[int] = 0  # each message is looked at
-    __slots__ = ("cell", "held", "most", "path", "pilot", "tight")
+    __slots__ = ("_batches", "cell", "held", "most", "path", "pilot", "tight")
 
     def __init__(self, mailbox: Mailbox, owner: Owner) -> None:
         super().__init__(mailbox, owner)
@@ -82,14 +83,17 @@ class HeldBox(GatedBox):
         self.path: str = cell.path
         self.held: dict[Held, None] = {}  # in the order of their sending
         self.most: float = mailbox.capacity
-        self.tight: bool = self.most < TIGHT  # a test may fill it
+        cls = cell.recipe.cls
+        # What is sent meanwhile is in the batch, or is not.
+        self._batches: bool = cls is not None and shape_of(cls).has_batch
+        self.tight: bool = self._batches or self.most < TIGHT  # a test may fill it
         self.pilot: Pilot = cast("Pilot", cell.runtime)
         self.pilot.boxes[self.path] = self
 
     def configure(self, mailbox: Mailbox) -> None:
         """Take the capacity and overflow of *mailbox* from now on."""
         self.most = mailbox.capacity
-        self.tight = self.most < TIGHT
+        self.tight = self._batches or self.most < TIGHT
         super().configure(mailbox)
 
     @property

@@ -169,7 +169,7 @@ class Past:
     def ghost(self, event: Event, until: int) -> Late:
         """Return what could have happened until after a step."""
         at, footprint = until + 1, event.footprint
-        is_end = not self.clashes(footprint) >> until & 1
+        is_end = until < 0 or not self.clashes(footprint) >> until & 1
         gone = 0 if is_end else self.after(until)
         causes = self._causes_of(event, at)
         return Late(

@@ -24,7 +24,7 @@ from ._changes import difference
 from ._clock import BLOCKED, WorldClock
 from ._events import Event, Key, Over, Search
 from ._faults import Plan
-from ._footprints import SEEN, Footprints, Rules, endless, whose
+from ._footprints import Footprints, Rules, endless, whose
 from ._held import Held, HeldBox, HeldCall
 from ._state import Picture, freeze
 from ._world import crash
@@ -93,6 +93,8 @@ class Pilot(Footprints):
             src = item.target.path if isinstance(item, Watch) else "clock"
         else:
             src = self.who()
+            # Who only reads, and sends: in which order, is more than to read.
+            self.touch("turn", src)
             if self._commands:
                 self._obey_first(src, dst)
         # In the order of sending there is one queue, whoever sends.
@@ -252,8 +254,7 @@ class Pilot(Footprints):
         run.trace.append(chosen)
         run.ranks.append(rank)
         self.step = chosen
-        if self.watched:
-            chosen.footprint[SEEN] = True
+        self.see(chosen)
         return chosen
 
     def goes_on_and_on(self) -> None:

@@ -166,6 +166,7 @@ class World(ActorSystem):
         Args:
             message: Only those whose message is of this class.
         """
+        self._runtime.touch("all", "")
         taken = [one for one in self._untaken if isinstance(one.message, message)]
         rest = [one for one in self._untaken if not isinstance(one.message, message)]
         self._untaken = rest
