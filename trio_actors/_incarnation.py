@@ -73,6 +73,8 @@ class Incarnation(Batches):
             return
         self.runtime.touch("life", self.path)
         self.runtime.touch("turn", self.path)
+        # Who watches may be told at once, or later if something waits here still.
+        self.runtime.touch("watch", self.path, write=False)
         self.halt = halt
         if detail:
             self.detail = detail
