@@ -167,6 +167,8 @@ class Family(Restarting):
         """Answer the end of a child: who else fails or stops because of it."""
         if self.specs is not None and cell.options.restart == "temporary":
             self.specs.pop(cell.name, None)
+        if cell.options.significant:  # of the others it matters how many are left
+            self.runtime.touch("sup", self.path)
         if self.closing:
             if cell.upward is not None:
                 self.failures.append(cell.upward)
@@ -175,7 +177,6 @@ class Family(Restarting):
         if cell.upward is not None:
             self._fail_owner(cell.upward, cell.extras or ())
         elif cell.options.significant and cell.halt <= Halt.RETURN:
-            self.runtime.touch("sup", self.path)
             left = sum(one.options.significant for one in self.children.values())
             by_itself = exit.kind != "start_failed"
             if by_itself and shuts_down(

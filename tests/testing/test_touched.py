@@ -17,14 +17,16 @@ from trio_actors import (
     ActorFailed,
     ActorRef,
     ActorStopped,
+    ChildSpec,
     Mailbox,
     Reply,
     Request,
+    Supervision,
     handler,
     tagged,
 )
 from trio_actors.persistence import EventSourced, MemoryJournal, applies
-from trio_actors.testing import World, check
+from trio_actors.testing import Faults, World, check
 
 # --- Questions that nobody waits for any more --------------------------------------
 
@@ -285,6 +287,47 @@ def test_the_numbers_of_an_actor_that_only_reads_come_in_an_order() -> None:
 
     assert check(program, exhaustive=True).verified
     assert len(seen) == 2
+
+
+# --- Who is left under a supervisor -------------------------------------------------
+
+
+async def significant(world: World) -> None:
+    await world.spawn_supervisor(
+        ChildSpec("x", Counter, restart="temporary", significant=True),
+        ChildSpec("y", Counter, restart="temporary", significant=True),
+        name="s",
+        supervision=Supervision(auto_shutdown="all_significant"),
+    )
+    one, other = world.find("/s/x"), world.find("/s/y")
+    assert one is not None
+    assert other is not None
+    seen: list[object] = []
+
+    async def look() -> None:
+        seen.append((world.find("/s") is not None, world.find("/s/x") is None))
+
+    async def ask() -> None:
+        try:
+            await one.ask(Get())
+        except ActorFailed:
+            seen.append("failed")
+        except ActorStopped:
+            return
+
+    world.client(stop, one)
+    world.client(stop, other)
+    world.client(look)
+    world.client(ask)
+    await world.settled()
+    world.dead()
+    assert not ("failed" in seen and (True, True) in seen)
+
+
+def test_the_last_significant_child_depends_on_how_the_others_have_ended() -> None:
+    """SUP-9: who was stopped does not count, and who has crashed does."""
+    found = check(significant, exhaustive=True, faults=Faults(crash=1))
+    assert found.failure is not None, found
 
 
 # --- Batches -------------------------------------------------------------------------
