@@ -310,7 +310,10 @@ class Footprints(WorldRuntime):
         alarm = self._alarms[0] if due <= deadline else None
         races = self._may_wait(when) and (not isinstance(alarm, Timed) or alarm.races)
         if races and self._races >= RACES:
-            self.note(f"time passed early only {RACES} times in a run")
+            self.note(
+                f"time passed early only {RACES} times in a run; with timers='idle' it"
+                " passes when nothing else can happen"
+            )
             races = False
         if not races and not alone:
             return None
