@@ -12,13 +12,7 @@ from __future__ import annotations
 import types
 from collections.abc import Generator
 from functools import partial
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    TypeVar,
-    final,
-)
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import outcome
 import trio

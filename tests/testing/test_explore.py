@@ -54,7 +54,11 @@ def test_wrong_options_are_refused_at_once(options: Any, says: str) -> None:
 
 @pytest.mark.parametrize(
     ("faults", "says"),
-    [({"crash": -1}, "crash is how many, from 0"), ({"delay": -1.0}, "seconds from 0")],
+    [
+        ({"crash": -1}, "crash is how many, from 0"),
+        ({"delay": -1.0}, "seconds from 0"),
+        ({"delay": "x"}, "seconds from 0, not 'x'"),
+    ],
 )
 def test_wrong_faults_are_refused_at_once(faults: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -92,7 +96,9 @@ def test_a_program_that_is_not_async_is_told_so() -> None:
 def test_a_test_without_a_parameter_is_refused_at_once() -> None:
     async def test_it() -> None: ...
 
-    with pytest.raises(TypeError, match=r"no parameter for the world. Write async def"):
+    with pytest.raises(
+        TypeError, match=r"no first parameter for the world. Write async def"
+    ):
         explore()(test_it)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -428,6 +434,45 @@ def test_ctrl_c_says_what_was_found_so_far() -> None:
     (note,) = caught.value.__notes__
     assert "interrupted after" in note
     assert "not verified" in note
+
+
+async def takes_nothing() -> None: ...
+
+
+async def takes_two(world: World, more: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (takes_nothing, r"takes_nothing\(\) does not take a world, and nothing else"),
+        (takes_two, r"Write async def takes_two\(world: World\)"),
+        (5, "5 is no program. Write an async function of a world"),
+    ],
+)
+def test_what_does_not_take_a_world_is_no_program(program: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        check(program)
+
+
+def test_what_does_not_say_what_it_takes_is_tried() -> None:
+    """A callable made in C, say."""
+
+    class Unsaid:
+        __signature__ = "none"
+
+        def __call__(self, world: World) -> Any:
+            return lost_update_fixed(world)
+
+    assert check(Unsaid()).failure is None
+
+
+def test_the_world_is_the_first_parameter() -> None:
+    async def second(number: int, world: World) -> None: ...
+
+    decorate: Any = explore()
+    with pytest.raises(TypeError, match="no first parameter for the world"):
+        decorate(second)
 
 
 @pytest.mark.parametrize("ends", [pytest.skip, raise_skip_test])

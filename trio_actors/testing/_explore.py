@@ -37,7 +37,7 @@ from ._given import (
     schedule_of,
 )
 from ._held import Held
-from ._options import Decorator, Level, Options, Order, Program, Timers
+from ._options import Decorator, Level, Options, Order, Program, Timers, check_program
 from ._settings import SETTINGS
 from ._shrink import Deviations
 from ._token import OtherProgram, Token, decode, fingerprint
@@ -269,6 +269,7 @@ def check(
         seed=seed,
         replay=replay,
     )
+    check_program(program)
     return search(program, getattr(program, "__qualname__", "program"), options)
 
 
@@ -382,9 +383,10 @@ def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
             f" async def {name}(world: World)."
         )
     parameters = list(inspect.signature(fn).parameters.values())
-    if [one.name for one in parameters] in ([], ["self"]):
+    names = [one.name for one in parameters]
+    if names in ([], ["self"]) or "world" in names[int(names[0] == "self") + 1 :]:
         raise TypeError(
-            f"{name}() has no parameter for the world. Write"
+            f"{name}() has no first parameter for the world. Write"
             f" async def {name}(world: World)."
         )
     return parameters

@@ -10,7 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 
@@ -34,8 +34,10 @@ def _check_count(_: object, attribute: attrs.Attribute[int], value: int) -> None
 
 
 def _check_seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"Faults: {attribute.name} is seconds from 0, not {value!r}.")
+    if not isinstance(cast("object", value), int | float) or not value >= 0:
+        raise ValueError(
+            f"Faults: {attribute.name} is seconds from 0, not {show(value)}."
+        )
 
 
 @attrs.frozen(kw_only=True)

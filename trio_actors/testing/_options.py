@@ -7,6 +7,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import (
     Any,
@@ -159,6 +160,30 @@ class Options:
             "I/O as it happened to be": self.allow_io,
         }
         return [text for text, holds in every.items() if holds]
+
+
+def check_program(program: object) -> None:
+    """Refuse what cannot be called with a world.
+
+    Raises:
+        TypeError: It is no function, or takes none, or more than that.
+    """
+    if not callable(program):
+        raise TypeError(
+            f"check: {show(program)} is no program. Write an async function of a world."
+        )
+    try:
+        signature = inspect.signature(program)
+    except (TypeError, ValueError):
+        return  # it does not say what it takes
+    try:
+        signature.bind(None)
+    except TypeError:
+        name = getattr(program, "__name__", "program")
+        raise TypeError(
+            f"check: {name}() does not take a world, and nothing else. Write async def"
+            f" {name}(world: World), and give it more by functools.partial()."
+        ) from None
 
 
 def _jobs(wanted: int | None) -> int | None:
