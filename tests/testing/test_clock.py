@@ -5,6 +5,7 @@ other threads, and is made where there is something to see.
 """
 
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import trio
 from tests.kit import Add, Counter
 from trio_actors import Exit
 from trio_actors.testing import Probe, World
+from trio_actors.testing._clock import in_order
 from trio_actors.testing._events import Run
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
@@ -162,3 +164,11 @@ def test_what_is_watched_is_seen_before_the_next_event_is_chosen() -> None:
 
     # After the client has begun nothing is added; after its message was handled, one.
     assert run_once(program).outcome == ((0, 0), (1, 0), (2, 1))
+
+
+def test_a_thread_that_another_one_starts_is_no_part_of_a_search() -> None:
+    with in_order():  # as long as a search goes on
+        started = threading.Thread(target=list)
+        started.start()
+        started.join()
+    assert not started.is_alive()
