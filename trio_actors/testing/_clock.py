@@ -125,7 +125,7 @@ class WorldClock(trio.abc.Clock):
         if self._known is not None:
             known, self._known = self._known, None
             return known
-        runner = _run.GLOBAL_RUN_CONTEXT.runner
+        runner = self._runner
         if trio.testing.active_thread_count() and self._allows("waits for a thread"):
             return math.inf  # the end of a thread wakes the loop
         if runner.entry_queue.size():

@@ -16,7 +16,6 @@ import attrs
 import trio
 
 from .._behavior import shape_of
-from .._box import Box
 from .._bursts import NOTHING
 from .._errors import show
 from .._guard import GatedBox
@@ -176,7 +175,7 @@ class HeldBox(GatedBox):
         if self.tight:
             self._touch_room()
             self._set_limit()
-        Box.wake(self)
+        super().wake()
 
     def take(self) -> object:
         """Take the first item; at the end of the actor that is one held back."""

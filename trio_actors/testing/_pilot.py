@@ -334,7 +334,7 @@ class Pilot(Footprints):
         if self.boxes[held.dst].cell.instance is not instance:
             return  # it has failed
         after = freeze(instance)
-        if after.tokens != before.tokens:
+        if after != before:
             held.describe()
             raise AssertionError(
                 f"the handler of {held.label} in {held.dst} is reads_only, and has"
