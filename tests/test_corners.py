@@ -194,4 +194,4 @@ def test_a_world_without_anything_to_come_lets_trio_wait_for_the_outside() -> No
     async def main() -> float:
         return clock.deadline_to_sleep_time(math.inf)
 
-    assert trio.run(main) == math.inf
+    assert trio.run(main, clock=clock) == math.inf
