@@ -371,6 +371,40 @@ def test_who_is_in_a_batch_depends_on_who_has_sent(
     assert seen == expected
 
 
+class Single(Actor[Add | Get]):
+    """Becomes one who takes batches."""
+
+    @handler
+    def get(self, message: Get) -> int:
+        self.become(Together())
+        return 0
+
+    @handler
+    def add(self, message: Add) -> int:
+        return 0
+
+
+def test_who_is_in_a_batch_of_what_an_actor_becomes_depends_on_who_has_sent() -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    async def program(world: World) -> None:
+        ref = await world.spawn(Single)
+        sizes: list[int] = []
+
+        async def ask() -> None:
+            sizes.append(await ref.ask(Add()))
+
+        world.client(ref.ask, Get())
+        world.client(ask)
+        world.client(ask)
+        await world.settled()
+        seen.add(tuple(sorted(sizes)))
+
+    found = check(program, exhaustive=True)
+    assert found.verified, found
+    assert seen == {(0, 0), (0, 1), (1, 1), (2, 2)}
+
+
 def test_a_program_that_stops_its_world_before_clients_begin_has_one_order() -> None:
     async def program(world: World) -> None:
         counter = await world.spawn(Counter)

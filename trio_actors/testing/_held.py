@@ -95,6 +95,10 @@ class HeldBox(GatedBox):
         self.tight = self._batches or self.most < TIGHT
         super().configure(mailbox)
 
+    def take_batches(self) -> None:
+        """From now on, what is sent meanwhile is in the batch, or is not."""
+        self._batches = self.tight = True
+
     @property
     def count(self) -> int:
         """How many items are stored."""

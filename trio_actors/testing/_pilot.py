@@ -160,6 +160,10 @@ class Pilot(Footprints):
         if not isinstance(event, Held) or event.box is None:
             return
         box = event.box
+        if box.cell.shape.has_batch and not box.tight:
+            # It has become somebody who takes batches: nobody knew, when it was sent to.
+            box.take_batches()
+            self.touch("all", "")
         writes = not box.reads_only(event.item) or self._crashes(event)
         event.footprint = {("turn", event.dst): writes}
         event.reads = not writes
