@@ -60,6 +60,26 @@ def test_trio_mode_does_not_run_it_first(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2, failed=2)
 
 
+def test_an_async_fixture_beside_it_is_refused(pytester: pytest.Pytester) -> None:
+    """It would be of one run, and a search has many."""
+    pytester.makeini("[pytest]\ntrio_mode = true")
+    tests = """
+import pytest
+from trio_actors.testing import World, explore
+
+@pytest.fixture
+async def number():
+    return 1
+
+@explore()
+async def test_it(world: World, number: int) -> None:
+    pass
+"""
+    result = play(pytester, tests)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fixture 'number' is async, and test_it() is a*"])
+
+
 def test_the_report_stands_below_the_failure(pytester: pytest.Pytester) -> None:
     result = play(pytester, TESTS, "-k", "overtaken")
     result.assert_outcomes(failed=1, deselected=3)

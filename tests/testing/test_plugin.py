@@ -146,6 +146,20 @@ async def test_taken(world):
     )
 
 
+def test_a_test_that_stops_its_own_world_is_told(pytester: pytest.Pytester) -> None:
+    """What comes after it was not run."""
+    result = play(
+        pytester,
+        """
+async def test_it(world):
+    world.stop()
+    await trio.sleep(1)
+""",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError: the program stopped its own world*"])
+
+
 def test_a_task_that_outlives_the_test_fails_it(pytester: pytest.Pytester) -> None:
     result = play(
         pytester,

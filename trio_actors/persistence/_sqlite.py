@@ -56,7 +56,7 @@ _ADVICE = {
     sqlite3.SQLITE_BUSY: "Another process holds its lock: end it, or let it go on.",
     sqlite3.SQLITE_FULL: "Make room on the disk.",
     sqlite3.SQLITE_READONLY: "Let this user write to the file, and in its folder.",
-    sqlite3.SQLITE_CANTOPEN: "Make its folder, and let this user write there.",
+    sqlite3.SQLITE_CANTOPEN: "Make its folder; let this user read and write in both.",
     sqlite3.SQLITE_IOERR: "Look at the disk, and at its free space.",
 }
 

@@ -363,6 +363,7 @@ def _test_of(
 
     # What pytest reads: its fixtures are the test's, the world is not one of them.
     test.__signature__ = signature  # type: ignore[attr-defined]
+    test.__explored__ = True  # type: ignore[attr-defined]
     return test
 
 

@@ -7,6 +7,7 @@ A test under ``explore`` is a plain function, which needs no pytest-trio.
 
 from __future__ import annotations
 
+import inspect
 from argparse import ArgumentTypeError
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -17,7 +18,7 @@ import attrs
 import pytest
 
 from ._jobs import XDIST
-from ._run import open_world, run_on_world_clock
+from ._run import STOPPED, open_world, run_on_world_clock
 from ._settings import SETTINGS, Settings
 from ._token import decode
 from ._world import World
@@ -128,6 +129,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncGenerator[World, None]:
         finally:
             tree = system._tree_at_failure or system.snapshot().render()
             request.node.stash[_TREE] = tree
+        return
+    raise AssertionError(STOPPED)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -143,6 +146,21 @@ def pytest_collection_modifyitems(
                 )
             mark = pytest.mark.trio(run=run_on_world_clock)
             item.add_marker(mark, append=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> None:
+    """Refuse an async fixture beside a search, before pytest-trio does."""
+    fn = fixturedef.func
+    is_async = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+    if is_async and hasattr(getattr(request.node, "obj", None), "__explored__"):
+        raise TypeError(
+            f"the fixture {fixturedef.argname!r} is async, and {request.node.name}() is"
+            " a search: it runs the test many times, and each needs a new one. Let the"
+            " test itself await what the fixture does."
+        )
 
 
 def _is_ours(item: Any) -> bool:
