@@ -233,13 +233,13 @@ def test_a_folder_in_which_nothing_can_be_made_is_told(shared: Path) -> None:
     shared.chmod(0o555)
     (said,) = ordinary(shared / "journal.db")
     assert said.startswith(f"OSError {shared / 'journal.db'}: unable to open database")
-    assert said.endswith("Make its folder, and let this user write there.")
+    assert said.endswith("Make its folder; let this user read and write in both.")
     assert not [*shared.iterdir()]
 
 
 def test_a_folder_that_is_not_there_is_told(shared: Path) -> None:
     (said,) = ordinary(shared / "none" / "journal.db")
-    assert said.endswith("Make its folder, and let this user write there.")
+    assert said.endswith("Make its folder; let this user read and write in both.")
 
 
 @pytest.mark.parametrize(

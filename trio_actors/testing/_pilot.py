@@ -161,7 +161,7 @@ class Pilot(Footprints):
             return
         box = event.box
         if box.cell.shape.has_batch and not box.tight:
-            # It has become somebody who takes batches: nobody knew, when it was sent to.
+            # It has become who takes batches: nobody knew when it was sent to.
             box.take_batches()
             self.touch("all", "")
         writes = not box.reads_only(event.item) or self._crashes(event)
