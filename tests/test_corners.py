@@ -75,19 +75,6 @@ async def test_who_asks_the_one_that_waits_for_its_end_is_told(world: World) -> 
     assert await waiting == "shutdown"
 
 
-async def test_without_the_search_a_circle_waits_until_its_scope_ends(
-    world: World,
-) -> None:
-    """A controlled world finds deadlocks at quiescence, and turns this off."""
-    world._runtime.finds_cycles = False
-    a = await world.spawn(Node)
-    with trio.move_on_after(5) as scope:
-        await a.ask(AskBack(a))
-    assert scope.cancelled_caught
-    a.kill()
-    assert [letter.reason for letter in world.dead()] == ["stopped"]
-
-
 async def test_two_may_trace_one_actor(world: World) -> None:
     """S1-6."""
     counter = await world.spawn(Counter)

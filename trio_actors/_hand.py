@@ -240,8 +240,7 @@ class Hand:
         try:
             pending.check_deadlock()
         except AskDeadlock as error:
-            pending.fail(error)
-            pending.abandoned = True  # so that it is skipped, as one that is asked
+            pending.refuse(error)
 
     def put_aside(self, message: object) -> Call[Any] | None:
         """Stash the message in hand."""

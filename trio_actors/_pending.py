@@ -238,6 +238,11 @@ class Call(Generic[R_co]):
         elif self.race is not None:
             self.race.arrived(self)
 
+    def refuse(self, error: BaseException) -> None:
+        """Give an error at once, and let the request be skipped where it waits."""
+        Call[Any].answer(self, None, error)  # in a search, too: it travels nowhere
+        self.abandoned = True
+
     def fail(self, error: BaseException) -> None:
         """Raise *error* in the asker."""
         self.answer(None, error)

@@ -95,7 +95,7 @@ class Runtime:
     call_type: Any = None  # _ref sets it: Call
     guard: Callable[[Any], Any] = staticmethod(_unchanged)
     """What each message goes through at its sender's; it may raise."""
-    finds_cycles = True  # a controlled world finds deadlocks at quiescence instead
+    sees_waits = False  # only who does is called, at each wait of an actor
     batch = BATCH
     has_task = True  # run_timers(); the clock of a test does it by itself
     slice: float = 0.001
@@ -143,6 +143,12 @@ class Runtime:
 
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Say that this step reads or writes a resource of another actor."""
+
+    def see_wait(self, asker: Any, target: Any) -> None:
+        """Say that the task of one actor begins to wait for another actor."""
+
+    def see_failed_turn(self, failure: BaseException | str) -> None:
+        """Say that a turn did not end well."""
 
     def control(self, apply: Callable[[], None], path: str, verb: str) -> None:
         """Let a command (stop, kill ...) act: at once here, an event in a world."""

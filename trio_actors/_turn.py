@@ -326,6 +326,8 @@ class Turns(Hand):
 
     def fail_turn(self, failure: BaseException | str) -> None:
         """End the turn badly: whoever asked gets ActorFailed, at once."""
+        if self.runtime.sees_waits and self.current is not EMPTY:
+            self.runtime.see_failed_turn(failure)
         if self.current is STASHED:
             self.handled += 1  # it is in the stash, and is handled later
         if self.owes is not None:

@@ -60,8 +60,8 @@ def _held_up_by(wait: Wait | None, cell: Cell) -> Cell | None:
 
 def check_deadlock(asker: Cell, target: Cell) -> None:
     """Raise AskDeadlock if *target*, for which *asker* waits, waits for *asker*."""
-    if not asker.runtime.finds_cycles:
-        return
+    if asker.runtime.sees_waits:
+        asker.runtime.see_wait(asker, target)
     trail = [asker]
     cell: Cell | None = target
     while cell is not None:

@@ -353,8 +353,8 @@ class Asker(Actor[Read]):
 
 
 def test_a_deadlock_is_told_with_its_circle() -> None:
-    error = failure_of(stuck).error  # /c waits for it, and is no part of it
-    assert "deadlock: /a waits for /b waits for /a" in str(error)
+    error = failure_of(stuck).error  # of a and b, b is the last
+    assert "deadlock: /b waits for /a waits for /b" in str(error)
 
 
 def test_what_a_monitor_raises_is_the_failure() -> None:

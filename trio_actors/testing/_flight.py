@@ -19,12 +19,12 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule
 
 from .._errors import leaves, show
-from .._family import walk
 from .._halts import Halt
 from .._open import SystemBlock
 from .._park import WOKEN
 from .._policy import Supervision
 from .._system import ActorSystem
+from ._circles import Circles, Known
 from ._client import Client
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
@@ -131,18 +131,6 @@ class ControlledWorld(World):
             self._wake_settlers()
         return None
 
-    def _stuck(self) -> str:
-        for cell in walk(self._root.in_order()):
-            trail = [cell]
-            while (wait := trail[-1].waits_for) is not None and not wait.over:
-                trail.append(wait.target)
-                if wait.target is cell:
-                    names = " waits for ".join(one.path for one in trail)
-                    return f"deadlock: {names}.\n{super()._stuck()}"
-                if wait.target in trail[:-1]:
-                    break  # a cycle of others, which is found from one of them
-        return super()._stuck()
-
     async def _end_clients(self) -> None:
         """Cancel the clients that still run, with their nursery."""
         for client in list(self._clients):
@@ -202,6 +190,7 @@ class Lab:
         self.program = program
         self.rules = rules
         self.caveats: dict[str, None] = {}
+        self.circles: Known = {}
         self.pilot: Pilot | None = None  # of the run that goes on
         self._has_returned = False
         self._hall: Hall | None = None
@@ -216,6 +205,7 @@ class Lab:
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         pilot.bunks = self._bunks
         pilot.looked = self._looked
+        pilot.circles = Circles(pilot, self.circles)
         run = pilot.run
         self._has_returned = False
         try:

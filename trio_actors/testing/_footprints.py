@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._errors import AskDeadlock, leaves
 from .._runtime import Alarm, Resource
 from .._waits import CURRENT
 from ._clock import WorldClock
@@ -27,6 +28,9 @@ from ._seam import WHO, WorldRuntime
 if TYPE_CHECKING:
     import trio
     from trio.lowlevel import Task
+
+    from .._cell import Cell
+    from ._circles import Circles
 
 CLOCK = ("clock", "")
 SEEN = ("seen", "")
@@ -100,12 +104,14 @@ class Footprints(WorldRuntime):
     most = 100_000
     """A run of more steps than that never ends, nor one step of so many turns of trio's
     loop."""
-    finds_cycles = False  # that reads the state of others; a deadlock is found at rest
+    sees_waits = True
 
     def __init__(self, clock: WorldClock, rules: Rules) -> None:
         super().__init__(rules.seed, clock)
         self.rules: Rules = rules
         self.run: Run = Run()
+        self.circles: Circles  # the lab sets it
+        self.failed: Callable[[Exception], None]  # the world sets it
         self.step: Event | None = None  # the one that goes on
         self.caveats: dict[str, None] = {}  # why not every order was tried
         self.recording: bool = True
@@ -177,6 +183,17 @@ class Footprints(WorldRuntime):
 
     def goes_on_and_on(self) -> None:
         """End a step that comes to no end."""
+
+    def see_wait(self, asker: Cell, target: Cell) -> None:
+        """Note who waits for whom."""
+        self.circles.begin(asker, target)
+
+    def see_failed_turn(self, failure: BaseException | str) -> None:
+        """Fail on a deadlock that its actor does not catch, whoever else may."""
+        if isinstance(failure, BaseException) and self.recording:
+            for error in leaves(failure):
+                if isinstance(error, AskDeadlock):
+                    self.failed(AssertionError(f"deadlock: {error}"))
 
     def record(self, *, answered: bool) -> None:
         """Note that a client asks, or has an answer, and that somebody writes it down.

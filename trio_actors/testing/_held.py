@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import attrs
 import trio
+from trio.lowlevel import Abort
 
 from .._behavior import shape_of
 from .._bursts import NOTHING
@@ -25,6 +26,7 @@ from .._messages import DeadReason, Exit, Signal, Terminated, unpacked
 from .._pending import message_of
 from .._ref import ActorRef
 from .._timers import Tick
+from .._waits import CURRENT
 from ._events import Event
 from ._seam import WorldCall
 
@@ -156,6 +158,8 @@ class HeldBox(GatedBox):
             return await super().wait_for_room(wants)
         except trio.Cancelled:
             self._touch_room()
+            if (asker := CURRENT.get()) is not None:
+                self.pilot.circles.cut(asker, self.cell)
             raise
 
     def add(self, items: list[Any]) -> None:
@@ -240,6 +244,13 @@ class HeldCall(WorldCall[R_co]):
             cast("Pilot", self.target.runtime).reply(self, value, error)
         else:
             super().answer(value, error)
+
+    def abort(self, _: object) -> Abort:
+        """Take the asker out, who would have waited longer in another order."""
+        asker = self.asker
+        if asker is not None and asker.waits_for is self:
+            cast("Pilot", asker.runtime).circles.cut(asker, self.target)
+        return super().abort(_)
 
     def arrive(self, held: Held) -> None:
         """Let the answer arrive; it is late if nobody waits any more."""

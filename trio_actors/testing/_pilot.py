@@ -47,7 +47,6 @@ class Pilot(Footprints):
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
         self.over: bool = False  # the program has ended
-        self.failed: Callable[[Exception], None]  # the world sets it
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._commands = False  # whether there were any
@@ -367,7 +366,7 @@ class Pilot(Footprints):
             box.let_go(over)
         self.boxes.clear()
         self._alarms.clear()
-        del self.failed, self.run
+        del self.failed, self.run, self.circles
 
     def end(self, deadline: float) -> None:
         """End the run: what could still have happened becomes a ghost."""
