@@ -86,6 +86,57 @@ async def test_a_restart_by_hand_of_one_that_starts_begins_again(world: World) -
     assert starts == [0, 1]
 
 
+class Household(Counter):
+    """Starts a child and a task, and takes its time."""
+
+    def __init__(self, seen: list[str], name: str | None) -> None:
+        super().__init__()
+        self.seen = seen
+        self.name = name
+
+    async def started(self) -> None:
+        self.context.start_soon(self.work)
+        await self.context.spawn(Member, self.seen, name=self.name)
+        await trio.sleep(2)
+
+    async def work(self) -> None:
+        self.seen.append("task")
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.seen.append("task ends")
+
+
+class Member(Counter):
+    """A child that is seen."""
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    async def started(self) -> None:
+        self.seen.append("child")
+
+    async def stopped(self, reason: Exit) -> None:
+        self.seen.append("child ends")
+
+
+@pytest.mark.parametrize("name", [None, "child"])
+async def test_what_a_start_has_made_that_is_cut_short_ends_before_the_next(
+    world: World, name: str | None
+) -> None:
+    """S3-6 f: they went on beside the new ones, and a name was taken."""
+    seen: list[str] = []
+    ref = await world.spawn(Household, seen, name)
+    for _ in range(3):  # one while it runs, two while it starts
+        ref.restart()
+        await trio.sleep(1)
+    assert await ref.ask(Add()) == 1
+    households = [seen[at : at + 4] for at in range(0, len(seen), 4)]
+    assert [one[:2] for one in households] == [["task", "child"]] * 4
+    assert [{*one[2:]} for one in households[:3]] == [{"child ends", "task ends"}] * 3
+
+
 async def test_a_restart_by_hand_ends_the_pause_before_a_restart(world: World) -> None:
     """U7: nobody has to wait for a backoff that he can cut."""
     rules = Supervision(backoff=Backoff(100, 100, jitter=0))

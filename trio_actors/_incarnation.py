@@ -169,6 +169,8 @@ class Incarnation(Batches):
         if self.phase == "running":  # what has become asynchronous needs a scope
             return self.scope is None and not self._must_end()
         if self.halt and self.halt is Halt.RESTART and not self._resume:
+            if self.incarnation and not self.between:
+                return False  # its start was cut short: what that has made has to end
             self.halt = Halt.NONE  # this is the new incarnation it asked for
         if self._must_end():
             return False
