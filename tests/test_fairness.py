@@ -1,8 +1,8 @@
 """Nobody starves: an endless queue costs others a batch, and a slow one a moment.
 
 Rules: MBX-5, ORD-1, design 1 and 5 (the budget of a batch). A batch is at most 64
-messages, and on the real clock about a millisecond: after a batch that took longer the
-next one is smaller.
+messages, and on the real clock about a millisecond: an actor looks at the clock each
+eight messages, and after a batch that took longer the next one is smaller.
 """
 
 import math
@@ -28,6 +28,7 @@ from trio_actors import (
     Mailbox,
     MailboxFull,
     Request,
+    Supervision,
     handler,
     open_actor_system,
 )
@@ -35,6 +36,8 @@ from trio_actors.testing._clock import in_order
 
 BATCH = 64
 """How many messages an actor handles before others run."""
+LOOK = 8
+"""How many it handles before it looks at the clock."""
 BURST = 16
 """For how many messages a waiting sender is given room at a time."""
 ENDLESS = Mailbox(math.inf)
@@ -104,7 +107,7 @@ KINDS: dict[str, Kind] = {
 def count_of(ref: ActorRef[Any]) -> int:
     """How many messages an actor has taken and done with."""
     books = ref._cell.tally()
-    return books["handled"] + books["abandoned"]
+    return books["handled"] + books["abandoned"] + books["failed"]
 
 
 async def seen_by_others(
@@ -253,8 +256,32 @@ async def slow(inbox: Inbox[Work], watch: Watch) -> None:
 SLOW: dict[str, Kind] = {"plain": Slow, "async": SlowAsync, "function": slow}
 
 
+class SlowLists(Actor[Work]):
+    """Takes its work in lists."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    @handler(batch=10)
+    def work(self, messages: list[Work]) -> list[None]:
+        self.watch.now += sum(one.seconds for one in messages)
+        return [None] * len(messages)
+
+
+class SlowFailure(Slow):
+    """Works, and fails at it."""
+
+    @handler
+    def work(self, message: Work) -> None:
+        self.watch.now += message.seconds
+        raise ValueError("always")
+
+
 def batches_of(
-    kind: Kind, monkeypatch: pytest.MonkeyPatch, seconds: list[float]
+    kind: Kind,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: list[float],
+    rules: Supervision = Supervision(),  # noqa: B008  # frozen
 ) -> list[int]:
     """How large the batches are in which an actor does its work, one after the other.
 
@@ -269,7 +296,7 @@ def batches_of(
     ]
 
     async def main() -> list[int]:
-        async with open_actor_system("demo") as system:
+        async with open_actor_system("demo", supervision=rules) as system:
             ref = await system.spawn(kind, watch, mailbox=ENDLESS)
             await trio.testing.wait_all_tasks_blocked()
             for module in [time, *modules]:
@@ -295,10 +322,39 @@ def batches_of(
 def test_slow_messages_let_others_run_each_millisecond(
     monkeypatch: pytest.MonkeyPatch, kind: str, each: float, fair: int
 ) -> None:
-    """MBX-5: after the first batch, which nobody could foresee."""
+    """MBX-5: after the first look at the clock, which nobody could foresee."""
     first, *others, _ = batches_of(SLOW[kind], monkeypatch, [each] * 300)
-    assert first <= BATCH
+    assert first == LOOK
     assert set(others) == {fair}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_what_turns_slow_within_a_batch_is_noticed_within_eight_messages(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """MBX-5: it was 64 of them, from which others waited a fifth of a second."""
+    sizes = batches_of(SLOW[kind], monkeypatch, [0.000001] * 70 + [0.003] * 200)
+    quick, turning, *others = sizes
+    assert quick == BATCH
+    assert turning == LOOK  # six of which are quick
+    assert set(others) == {1}
+
+
+def test_each_message_of_a_list_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MBX-5: a batch of 64 were 64 lists. A list is handled to its end."""
+    assert batches_of(SlowLists, monkeypatch, [0.00001] * 120) == [40, 40, 40]
+    first, *others = batches_of(SlowLists, monkeypatch, [0.003] * 140)
+    assert first == 10
+    assert set(others) == {10}
+
+
+def test_restarts_in_a_batch_take_no_longer_than_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules = Supervision(max_restarts=1000)
+    sizes = batches_of(SlowFailure, monkeypatch, [0.003] * 40, rules)
+    assert max(sizes) <= LOOK
+    assert set(sizes[2:]) == {1}
 
 
 @pytest.mark.parametrize("kind", SLOW)
@@ -314,12 +370,12 @@ def test_quick_messages_are_handled_in_full_batches(
 def test_a_slow_stretch_is_felt_once_and_forgotten_soon(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Large batches again within a few passes; one batch too large at each change."""
+    """Large batches again within a few passes; one too large at each change."""
     quick, tough = [0.000001] * 1280, [0.001] * 128
     sizes = batches_of(SLOW[kind], monkeypatch, quick + tough + quick)
     too_large = [size for size in sizes[20:] if size > 1][:1]
-    assert too_large == [BATCH]
-    after = sizes[20 + 1 + 64 :]
+    assert too_large == [LOOK]
+    after = sizes[20 + 1 + 128 - LOOK :]
     assert after[:8] == [1, 2, 4, 8, 16, 32, BATCH, BATCH]
 
 

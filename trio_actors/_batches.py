@@ -3,7 +3,7 @@
 Rules of this file:
 
 * An actor that finds messages handles up to a batch of them before others run; each
-  time it looks for what interrupts it.
+  time it looks for what interrupts it, and now and then at the clock.
 * What has to be seen to before the next message sets `attention`.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ._behavior import NO_SHAPE, Actor, Shape
 from ._bursts import NOTHING
 from ._halts import Halt
-from ._hand import EMPTY
+from ._hand import EMPTY, LOOK
 from ._life import Life
 from ._pending import Call
 
@@ -59,6 +59,15 @@ class Batches(Life):
         """Allow as many messages as may be handled until others run."""
         # Everybody notes it in one place: who waits in between has let others run.
         self.left, self.runtime.began = self.size, time.perf_counter()
+
+    def is_late(self) -> bool:
+        """Whether the time of the batch is over; then no more of it is left."""
+        runtime, begun = self.runtime, self.left < self.size
+        if not begun or time.perf_counter() - runtime.began < runtime.slice:
+            return False
+        self.size -= self.left  # so many it was
+        self.left = 0
+        return True
 
     def end_batch(self) -> None:
         """See to it that others are not starved for more than a slice of time."""
@@ -124,22 +133,26 @@ class Batches(Life):
         """Handle a batch of messages; return what must be awaited before it goes on.
 
         Messages for plain handlers are handled right here. What is counted is written
-        back once per batch (per message it cost 4 % of a tell), and before anybody
-        else can run.
+        back once (per message it cost 4 % of a tell), before anybody else can run.
         """
         box, behavior, hand = self.box, self.behavior, self.box.hand
-        quick = self.quick
-        fast = quick.fast
+        quick, fast = self.quick, self.quick.fast
         recent, at = self._recent or self.remember(), self._noted
-        left, done = self.left, 0
+        few = done = 0
         self.batching = True
         try:
-            while left and not self.attention:
+            while not self.attention:
                 if not hand:
                     if not (box.tail or box.hand):
                         break
                     hand = box.refill()
-                left -= 1
+                if not few:  # until the next look at the clock
+                    left = self.left
+                    if not left or (not left % LOOK and self.is_late()):
+                        break
+                    few = left % LOOK or LOOK
+                    self.left = left - few
+                few -= 1
                 item: object = hand.pop()
                 self.current = item
                 kind = type(item)
@@ -163,9 +176,8 @@ class Batches(Life):
                     self.begin_wait()
                     return quick.waits[kind](behavior, item)
                 else:
-                    self.handled, done = self.handled + done, 0
-                    self._noted = at
-                    self.batching = False
+                    self.handled, self._noted, done = self.handled + done, at, 0
+                    self.left, few, self.batching = self.left + few, 0, False
                     work = self.begin(item)
                     at, hand = self._noted, box.hand
                     if work is not None:
@@ -174,8 +186,6 @@ class Batches(Life):
             self.current = EMPTY
         finally:
             self.handled += done
-            if at > self._noted:  # noqa: PLR1730  # cheaper than max()
-                self._noted = at
-            self.left = left
-            self.batching = False
+            self._noted = at if at > self._noted else self._noted  # noqa: FURB136  # dear
+            self.left, self.batching = self.left + few, False
         return None

@@ -305,7 +305,7 @@ class Cell(Ending):
         # With more messages at hand it is one batch, of which a restart is a part.
         self.left -= 1
         if is_fresh and counts and self.left > 0 and (self.box.hand or self.box.tail):
-            return None
+            return self._let_others_run() if self.is_late() else None
         return self._let_others_run()
 
     async def _let_others_run(self) -> Exit | None:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
     from ._system import ActorSystem
 
+LOOK = 8
+"""After so many messages an actor looks at the clock: a tell takes 5 % longer, and with
+a look at each message it would be a third."""
+
 EMPTY: Any = object()
 """In hand between two messages; not None, which is a message like any other."""
 STASHED: Any = object()

@@ -14,6 +14,7 @@ from trio.lowlevel import (
 
 from ._cell import Cell
 from ._context import Context
+from ._hand import LOOK
 from ._messages import LAPSED, Request
 from ._park import park
 from ._pending import check_error
@@ -67,7 +68,7 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         while not cell.ends_receiving():
             if not (box.hand or box.tail):
                 await self._sleep()
-            elif not cell.left:
+            elif not cell.left or (not cell.left % LOOK and cell.is_late()):
                 cell.end_batch()
                 await checkpoint()
                 cell.begin_batch()

@@ -27,7 +27,7 @@ from ._errors import (
     show,
     twin,
 )
-from ._hand import EMPTY, STASHED, Batch, Hand
+from ._hand import EMPTY, LOOK, STASHED, Batch, Hand
 from ._messages import LAPSED, Carried, Signal, Terminated
 from ._pending import Call, Reply
 
@@ -304,6 +304,8 @@ class Turns(Hand):
                 self.tracer.emit(one)
             items.append(item)
             messages.append(one)
+        # Each of them is a message, and after a list comes a look at the clock.
+        self.left = max(0, self.left - len(items) + 1) // LOOK * LOOK
         self.current = items
         self.owes = [item for item in items if isinstance(item, Call)]
         return self._call(info, messages)
