@@ -222,6 +222,22 @@ class Hand:
 
     # --- Life ---
 
+    async def both(self, to: str, one: Any, other: Any) -> Any:
+        """Let two tasks ask, and send when both are done."""
+        answers: dict[int, Any] = {}
+
+        async def ask(number: int, message: Any) -> None:
+            try:
+                answers[number] = await self.ask(to, message)
+            except ActorError as error:
+                answers[number] = told(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, 1, one)
+            nursery.start_soon(ask, 2, other)
+        self.tell_now(to, Quick(0))
+        return answers[1], answers[2]
+
     def stop(self, to: str) -> None:
         self.stage.ref(to).stop()
 

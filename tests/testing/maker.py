@@ -53,6 +53,7 @@ FEATURES = {
     "K": "keys and services",
     "T": "topics",
     "N": "random numbers",
+    "Y": "two tasks that ask at once, and then the one that waits for them",
     "2": "a second group of clients",
     "e": "a test that does something itself",
     "p": "a planned crash",
@@ -85,6 +86,7 @@ VERBS: dict[str, tuple[tuple[str, str], ...]] = {
     "K": (("register", "pa"), ("unregister", "pa"), ("service", "c"), ("served", "c")),
     "T": (("subscribe", "pa"), ("unsubscribe", "pa"), ("publish", "cpa")),
     "N": (("chance", "cpa"),),
+    "Y": (("both", "ca"),),
 }
 
 SENDS = ("tell", "tell_soon", "tell_now", "ask", "begin", "hand_on")
@@ -202,7 +204,8 @@ class Maker:
         """Whether it can be done so deep in a message."""
         if verb == "hand_on":
             return depth < 3
-        sends = verb in (*SENDS, "within", "after", "every", "publish", "beside")
+        ways = ("within", "after", "every", "publish", "beside", "both")
+        sends = verb in (*SENDS, *ways)
         return depth == 0 or not sends or (self._has("nmTi") and depth < 3)
 
     def _arguments(self, verb: str, depth: int) -> Op:
@@ -214,7 +217,7 @@ class Maker:
         if verb in NAMES:
             return (to,)
         match verb:
-            case "tell_all":
+            case "tell_all" | "both":
                 return to, self._message(to, depth), self._message(to, depth)
             case "within" | "tell_within":
                 return self._one((1, 2)), to, self._message(to, depth)

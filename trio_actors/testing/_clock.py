@@ -69,6 +69,10 @@ class Observer(Protocol):
         """Note that these tasks run now, one after the other."""
         ...
 
+    def spawned(self, task: Task, by: Task) -> None:
+        """Note that a task has started another one."""
+        ...
+
 
 class WorldClock(trio.abc.Clock):
     """A clock that starts at 0 and never waits."""
@@ -140,6 +144,19 @@ class WorldClock(trio.abc.Clock):
         self.time = max(self.time, when)
         return 0
 
+    @property
+    def task(self) -> Task | None:
+        """The task that runs in this moment; None at rest."""
+        if self._at_rest:
+            return None
+        return getattr(_run.GLOBAL_RUN_CONTEXT, "task", None)
+
+    def spawned(self, task: Task) -> None:
+        """Tell the observer that a task was started by the one that runs."""
+        by = self.task
+        if self.observer is not None and by is not None:
+            self.observer.spawned(task, by)
+
     def begin_batch(self, loop: types.FrameType) -> None:
         """Note that trio's loop begins to run a batch, from its end."""
         self._batch = None  # another one than before: that would be lost
@@ -192,11 +209,12 @@ class WorldClock(trio.abc.Clock):
 
 
 class Haste(trio.abc.Instrument):
-    """Tells a world's clock of the end of each step."""
+    """Tells a world's clock of the end of each step, and of each new task."""
 
     def __init__(self, clock: WorldClock) -> None:
         # Not by way of a method: each call is a hundredth of a small run.
         self.after_task_step = clock.end_step  # type: ignore[method-assign]
+        self.task_spawned = clock.spawned  # type: ignore[method-assign]
 
 
 def _has_task() -> bool:

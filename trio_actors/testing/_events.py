@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal, Never, Protocol, TypeAlias
+from typing import Any, Literal, Never, Protocol, TypeAlias
 
 import attrs
 
@@ -54,6 +54,10 @@ class Event:
     """What it is, for reports: ``Add(amount=1)``."""
     busy: frozenset[str] = frozenset()
     """Of a step: who could take no message just before it, in the middle of a turn."""
+    place: int = -1
+    """Which step of the run it was."""
+    after: tuple[Any, ...] = ()
+    """Events with other keys that it comes behind."""
     barrier: bool = False
     """It could not have come earlier, and nothing that was sent after it either: all is
     quiet, and the test goes on, or time passes."""

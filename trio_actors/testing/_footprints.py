@@ -24,6 +24,7 @@ from ._clock import WorldClock
 from ._events import Event, Ghost, Run
 from ._faults import NO_FAULTS, Faults
 from ._seam import WHO, WorldRuntime
+from ._senders import Senders
 
 if TYPE_CHECKING:
     import trio
@@ -111,6 +112,7 @@ class Footprints(WorldRuntime):
         self.rules: Rules = rules
         self.run: Run = Run()
         self.circles: Circles  # the lab sets it
+        self.senders: Senders = Senders(self)
         self.failed: Callable[[Exception], None]  # the world sets it
         self.step: Event | None = None  # the one that goes on
         self.caveats: dict[str, None] = {}  # why not every order was tried
@@ -180,6 +182,15 @@ class Footprints(WorldRuntime):
             touched = ("turn", _outside(task) if cell is None else cell.path)
             if writes or touched not in footprint:
                 footprint[touched] = True
+
+    @property
+    def moment(self) -> tuple[int, int]:
+        """The step, and the turn of trio's loop in it."""
+        return self.at, self._turns
+
+    def spawned(self, task: Task, by: Task) -> None:
+        """Note that a task has started another one."""
+        self.senders.spawned(task, by)
 
     def goes_on_and_on(self) -> None:
         """End a step that comes to no end."""

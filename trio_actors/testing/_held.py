@@ -231,11 +231,13 @@ class HeldBox(GatedBox):
 class HeldCall(WorldCall[R_co]):
     """A request whose answer arrives when it is chosen."""
 
-    __slots__ = ("asked_by",)
+    __slots__ = ("asked_by", "asked_for")
 
     def __init__(self, message: Any, target: Cell, asker: Cell | None) -> None:
         super().__init__(message, target, asker)
-        self.asked_by: str = cast("Pilot", target.runtime).who()
+        pilot = cast("Pilot", target.runtime)
+        self.asked_for: str = pilot.who()
+        self.asked_by: str = pilot.senders.name(self.asked_for)
 
     def answer(self, value: Any, error: BaseException | None = None) -> None:
         """Give the answer, which is then on its way."""

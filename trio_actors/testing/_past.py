@@ -3,8 +3,9 @@
 Rules of this file:
 
 * Sets of steps are the bits of an int: all of them are looked at in one operation.
-* What came before a step: what it was sent in, and the one before of its key (these are
-  its causes: it could not have come earlier), and what touched the same before.
+* What came before a step: what it was sent in, the one before of its key, and what it
+  comes behind (these are its causes: it could not have come earlier), and what touched
+  the same before.
 * What was found of the steps that two runs have in common is kept.
 """
 
@@ -129,6 +130,8 @@ class Past:
         # Time can pass as soon as it can pass to anything: another timer will do.
         is_sent = event.sent >= 0 and event.key != TICK
         causes = self._upto(event.sent) if is_sent else 0
+        for one in event.after:
+            causes |= self._upto(one.place) if one.place >= 0 else 0
         same = self._of_key.get(event.key, 0) & earlier
         return causes | self._upto(same.bit_length() - 1) if same else causes
 

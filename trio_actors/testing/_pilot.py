@@ -91,29 +91,32 @@ class Pilot(Footprints):
         if isinstance(item, Signal):
             src = item.target.path if isinstance(item, Watch) else "clock"
         else:
-            src = self.who()
+            who = self.who()
+            src = self.senders.name(who)
             # Who only reads, and sends: in which order, is more than to read.
-            self.touch("turn", src)
+            self.touch("turn", who)
             if self._commands:
-                self._obey_first(src, dst)
+                self._obey_first(dst)
         # In the order of sending there is one queue, whoever sends.
         key = ("message", "" if self.rules.enqueue else src, dst)
         held = Held(
             key, "message", dst, {}, self.at, src, apply=box.deliver, item=item, box=box
         )
-        box.held[held] = None
         if self.rules.enqueue:
             self.touch("room", dst)
+        elif not isinstance(item, Signal):
+            self.senders.order(held)
+        box.held[held] = None
         self.hold(held)
 
     def reply(self, call: HeldCall[Any], value: Any, error: Any) -> None:
         """Hold an answer until it arrives."""
-        src, dst = call.target.path, call.asked_by
+        src, dst, who = call.target.path, call.asked_by, call.asked_for
         held = Held(
             ("reply", src, dst),
             "reply",
             dst,
-            {("turn", dst): True},
+            {("turn", who): True},
             self.at,
             src,
             apply=call.arrive,
@@ -124,29 +127,25 @@ class Pilot(Footprints):
 
     def control(self, apply: Callable[[], None], path: str, verb: str) -> None:
         """Let a command act when it is chosen."""
-        src = self.who()
+        src = self.senders.name(self.who())
         footprint = {("turn", path): True, ("life", path): True}
         key = ("control", src, path)
         self._commands = True
-        held = Held(
-            key,
-            "control",
-            path,
-            footprint,
-            self.at,
-            src,
-            verb,
-            apply=lambda _: apply(),
-        )
+
+        def act(_: Held) -> None:
+            apply()
+
+        held = Held(key, "control", path, footprint, self.at, src, verb, apply=act)
+        self.senders.order(held)
         self.hold(held)
 
-    def _obey_first(self, src: str, dst: str) -> None:
+    def _obey_first(self, path: str) -> None:
         """Let commands act before what the same sender sends after them."""
-        key = ("control", src, dst)
-        while key in self._channels:
-            held = self._channels[key][0]
-            self.miss(held)
-            held.apply(held)
+        for queue in [*self._channels.values()]:
+            for held in [*queue]:
+                if held.key[::2] == ("control", path) and self.senders.is_behind(held):
+                    self.miss(held)
+                    held.apply(held)
 
     def miss(self, held: Held) -> None:
         """Take out what can no longer happen; its ghost is kept, if it could have."""
@@ -184,6 +183,8 @@ class Pilot(Footprints):
         found: list[Any] = []
         for queue in self._channels.values():
             held = queue[0]
+            if held.after and any(one in self._queue(one) for one in held.after):
+                continue
             box = held.box
             if box is not None:
                 if box.consumer is None or box.hand:
@@ -253,7 +254,7 @@ class Pilot(Footprints):
                 self.miss_ticks()
             elif len(enabled) > 1 or self.over:
                 self._races += 1
-        self.at += 1
+        self.at = chosen.place = self.at + 1
         run.trace.append(chosen)
         run.ranks.append(rank)
         self.step = chosen
@@ -295,7 +296,7 @@ class Pilot(Footprints):
             steps[Event(key, "step", who, {("turn", who): True}, woken)] = task
         held = self.enabled()
         # The oldest first, as at rest: who only waits for others holds up nobody.
-        enabled = sorted([*steps, *held], key=_sent) + self.faults(held)
+        enabled = sorted([*steps, *held], key=_SENT) + self.faults(held)
         chosen = enabled[0] if len(enabled) == 1 else self.choose(enabled)
         if isinstance(chosen, Held):
             self.do(chosen)
@@ -345,6 +346,10 @@ class Pilot(Footprints):
                 " away, or let it change nothing."
             )
 
+    def _queue(self, held: Held) -> Sequence[Held]:
+        """Return what waits with the same key."""
+        return self._channels.get(held.key, ())
+
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
         queue = self._channels[held.key]
@@ -361,12 +366,13 @@ class Pilot(Footprints):
         To find them takes the garbage collector a tenth of the smallest run, and it
         would come to them in the middle of another one.
         """
-        over = self.step = Over()
+        over: Any = Over()
+        self.step = self.circles = self.senders = over
         for box in self.boxes.values():
             box.let_go(over)
         self.boxes.clear()
         self._alarms.clear()
-        del self.failed, self.run, self.circles
+        del self.failed, self.run
 
     def end(self, deadline: float) -> None:
         """End the run: what could still have happened becomes a ghost."""
@@ -381,11 +387,7 @@ class Pilot(Footprints):
         self.step = None
 
 
-_SERIAL = attrgetter("serial")
-
-
-def _sent(event: Event) -> int:
-    return event.sent
+_SERIAL, _SENT = attrgetter("serial"), attrgetter("sent")
 
 
 def _can_go_wrong(fault: str, held: Held) -> bool:

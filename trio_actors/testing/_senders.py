@@ -1,0 +1,124 @@
+"""Who sends, where a client, a test or an actor has several tasks at work.
+
+Order is promised of what one task sends to one actor. What tasks side by side send in
+one step may come in any order: trio does not say which of them runs first.
+
+Rules of this file:
+
+* A task is named by who has started it, and as its how-many-th: no schedule changes it.
+* What a task sends comes behind what was sent before it began, by a task that has ended
+  since, or in an earlier step: in one process it could not overtake that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import attrs
+from trio.lowlevel import Task
+
+from .._waits import CURRENT
+from ._seam import WHO
+
+if TYPE_CHECKING:
+    from ._events import Key
+    from ._footprints import Footprints
+    from ._held import Held
+
+Moment = tuple[int, int]
+"""A step, and a turn of trio's loop in it."""
+
+
+@attrs.frozen
+class Sender:
+    """A task that some other one has started, and works for the same."""
+
+    name: str
+    who: str
+    """The client, the test or the actor it works for."""
+    born: Moment
+
+
+class _Sent(NamedTuple):
+    task: Task | None
+    who: str
+    moment: Moment
+
+
+class Senders:
+    """The tasks that send in a run, besides one for each client and actor."""
+
+    def __init__(self, pilot: Footprints) -> None:
+        self._pilot = pilot
+        self._found: dict[Task, Sender] = {}
+        self._names: dict[str, list[str]] = {}
+        self._sent: dict[Held, _Sent] = {}
+        self._last: dict[Key, list[Held]] = {}
+
+    def spawned(self, task: Task, by: Task) -> None:
+        """Note that a task was started, if it works for the same as its starter."""
+        mine, its = task.context, by.context
+        cell = mine.get(CURRENT)
+        if cell is not None:  # beside its handlers; their nursery is the family's
+            who = cell.path
+        elif task.name.startswith("/") or its.get(CURRENT) is not None:
+            return  # an actor
+        else:
+            who = mine.get(WHO) or "test"
+            if who != (its.get(WHO) or "test"):
+                return  # a client
+        starter = self._found.get(by)
+        if starter is None or starter.who != who:
+            name = f"{who} task"
+        else:
+            name = f"{starter.name} task"
+        name = f"{name} {self._pilot.count(name)}"
+        self._found[task] = Sender(name, who, self._pilot.moment)
+        self._names.setdefault(who, [who]).append(name)
+
+    def name(self, who: str) -> str:
+        """Return which task of *who* it is that sends now."""
+        if not self._found:
+            return who
+        found = self._found.get(cast("Task", self._pilot.clock.task))
+        return who if found is None else found.name
+
+    def order(self, held: Held) -> None:
+        """Say what an event comes behind, of what other tasks have sent."""
+        mine = self._last.get(held.key)
+        if mine is None:
+            self._last[held.key] = [held]
+        elif mine[-1].sent == held.sent:
+            mine.append(held)
+        else:  # what is behind the last one is behind those before it
+            mine[:] = mine[-1], held
+        if not self._found:
+            return
+        kind, src, dst = held.key
+        now = self._sent[held] = self._now()
+        for name in self._names.get(now.who, ()):
+            if name != src:
+                theirs = self._last.get((kind, name, dst), ())
+                behind = [one for one in theirs if self.is_behind(one)]
+                held.after += tuple(behind[-1:])
+
+    def is_behind(self, other: Held) -> bool:
+        """Whether what is sent now comes behind what was sent before."""
+        now, sent = self._now(), self._sent.get(other)
+        if sent is None:  # it was sent when all had one task
+            return other.src == now.who
+        return sent.who == now.who and not self._races(now, sent)
+
+    def _now(self) -> _Sent:
+        pilot = self._pilot
+        return _Sent(pilot.clock.task, pilot.who(), pilot.moment)
+
+    def _races(self, now: _Sent, sent: _Sent) -> bool:
+        """Whether a task could have sent before what another one has sent."""
+        if sent.moment[0] != now.moment[0] or sent.task in (now.task, None):
+            return False
+        mine, its = self._found.get(cast("Task", now.task)), self._found.get(sent.task)
+        if mine is not None and mine.born >= sent.moment:
+            return False
+        nursery = None if its is None else sent.task.parent_nursery
+        return nursery is None or sent.task in nursery.child_tasks
