@@ -12,7 +12,7 @@ import trio
 
 from tests.kit import Add, Counter, Get, Note
 from tests.testing.searched import failure_of
-from trio_actors import Actor, ActorRef, Request, handler
+from trio_actors import Actor, ActorRef, Request, Topic, handler
 from trio_actors.testing import World, check
 
 Answers = dict[str, int]
@@ -206,3 +206,62 @@ def test_in_the_order_of_sending_nothing_is_overtaken() -> None:
 
     assert check(program, exhaustive=True, order="enqueue").verified
     assert seen == {"a b after"}
+
+
+# --- What is looked up right after something was sent ------------------------------
+
+TOPIC = Topic[Note]("notes")
+
+
+class Subscriber(Log):
+    """Subscribes when it is asked to."""
+
+    @handler
+    def get(self, message: Get) -> int:
+        self.context.subscribe(TOPIC)
+        return 0
+
+
+class Seen(Subscriber):
+    """The same; it has subscribed before."""
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__(seen)
+        self.context.subscribe(TOPIC)
+
+
+@pytest.mark.parametrize("kind", [Subscriber, Seen])
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_could_have_come_before_something_is_looked_up_is_a_doubt(
+    kind: Any, waits: bool
+) -> None:
+    """In production a checkpoint lets it come; here a step goes on."""
+
+    async def program(world: World) -> None:
+        subscriber = await world.spawn(kind, [])
+        await subscriber.tell(Get())
+        if waits:
+            await world.settled()
+        await trio.lowlevel.checkpoint()
+        world.publish(TOPIC, Note())
+        await world.settled()
+
+    found = check(program, exhaustive=True)
+    assert found.failure is None
+    assert found.verified == waits
+    assert ("topic notes was looked up at a checkpoint" in str(found)) == (not waits)
+
+
+def test_what_is_looked_up_before_it_could_have_changed_is_no_doubt() -> None:
+    async def program(world: World) -> None:
+        seen: list[str] = []
+        subscriber = await world.spawn(Subscriber, seen)
+        world.publish(TOPIC, Note("before"))
+        await subscriber.tell(Get())
+        await subscriber.tell(Note("direct"))
+        await world.settled()
+        world.publish(TOPIC, Note("after"))
+        await world.settled()
+        assert seen == ["direct", "after"]
+
+    assert check(program, exhaustive=True).verified

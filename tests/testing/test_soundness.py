@@ -36,12 +36,12 @@ def silence() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def compared(letters: str, seeds: int = EACH) -> Report:
-    return compare(letters, range(seeds), limit=60, size=4)
+def compared(letters: str, seeds: int = EACH, limit: int = 60) -> Report:
+    return compare(letters, range(seeds), limit, size=4)
 
 
-def check(letters: str) -> Report:
-    report = compared(letters)
+def check(letters: str, limit: int = 60) -> Report:
+    report = compared(letters, limit=limit)
     wrong = [(why, program_of(letters, seed, 4)) for seed, why in report.different]
     assert wrong == [], report
     assert report.equal > EACH // 3, report  # the others have too many schedules
@@ -118,6 +118,14 @@ def test_no_outcome_is_missed_of_links_and_watches_of_what_fails() -> None:
 
 def test_no_outcome_is_missed_of_keys_topics_and_chance() -> None:
     check("tKTN")
+
+
+def test_circles_of_questions_and_who_is_the_last() -> None:
+    check("anx")
+
+
+def test_tasks_side_by_side() -> None:
+    check("tYk", limit=400)
 
 
 ONCE_WRONG = {
