@@ -28,6 +28,19 @@ def without_log() -> Generator[None]:
         LOG.setLevel(before)
 
 
+@contextmanager
+def with_log_unwritten() -> Generator[None]:
+    """Let each failure make its record in the log, which nobody writes."""
+    handler, propagates = logging.NullHandler(), LOG.propagate
+    LOG.addHandler(handler)
+    LOG.propagate = False
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.propagate = propagates
+
+
 def check_books(system: ActorSystem) -> Mapping[str, int]:
     """Check the books of a system that has ended; return them.
 

@@ -19,7 +19,13 @@ PICTURE = ROOT / "benchmarks" / "picture.svg"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- begin: figures -->\n", "<!-- end: figures -->\n"
 
-COLUMNS = {"naive": "plain Trio", "asyncio": "asyncio", "pykka": "Pykka", "otp": "OTP"}
+COLUMNS = {
+    "naive": "plain Trio",
+    "lean": "lean Trio",
+    "asyncio": "asyncio",
+    "pykka": "Pykka",
+    "otp": "OTP",
+}
 
 
 def _machine(results: Results) -> str:

@@ -93,6 +93,7 @@ CONTENDERS = {
     for contender in (
         Contender("trio_actors", "benchmarks.library", "trio_actors"),
         Contender("naive", "benchmarks.naive", "trio"),
+        Contender("lean", "benchmarks.lean", "trio"),
         Contender("asyncio", "benchmarks.peers.asyncio_queue", "nothing"),
         Contender("pykka", "benchmarks.peers.pykka_actors", "pykka"),
         Contender("thespian", "benchmarks.peers.thespian_actors", "thespian"),

@@ -6,7 +6,11 @@ from .big import big as big
 from .fan import fan as fan
 from .pingpong import pingpong as pingpong
 from .producers import producers as producers
-from .restart import restart as restart, restart_async as restart_async
+from .restart import (
+    restart as restart,
+    restart_async as restart_async,
+    restart_logged as restart_logged,
+)
 from .ring import ring as ring
 from .skynet import skynet as skynet
 from .spawn import idle as idle, spawn as spawn, spawn_nowait as spawn_nowait

@@ -8,6 +8,8 @@ failure has answered.
 
 An operation is a crash with its restart. The base has a plain handler; another row has
 an async one, which needs a cancel scope per incarnation. No log is written, by anybody.
+In a third row each failure gets its notes and its record in the log, which a handler
+throws away.
 """
 
 import math
@@ -26,7 +28,7 @@ from trio_actors import (
     open_actor_system,
 )
 
-from ._books import check, check_books, without_log
+from ._books import check, check_books, with_log_unwritten, without_log
 from ._records import Sample, Workload
 
 FULL = {"crashes": 10_000}
@@ -48,6 +50,14 @@ WORKLOADS = (
         sizes=FULL,
         quick=QUICK,
         targets={"naive": 2.5},
+        like="restart",
+    ),
+    Workload(
+        name="restart_logged",
+        title="W7 restart, with its log",
+        unit="restart",
+        sizes=FULL,
+        quick=QUICK,
         like="restart",
     ),
 )
@@ -116,3 +126,9 @@ def restart_async(sizes: Mapping[str, int]) -> Sample:
     """Fail in an async handler."""
     with without_log():
         return trio.run(_measure, AsyncCrasher, sizes["crashes"])
+
+
+def restart_logged(sizes: Mapping[str, int]) -> Sample:
+    """Fail in a plain handler, and let each failure be told in the log."""
+    with with_log_unwritten():
+        return trio.run(_measure, Crasher, sizes["crashes"])

@@ -238,7 +238,8 @@ def test_what_could_have_come_before_something_is_looked_up_is_a_doubt(
     """In production a checkpoint lets it come; here a step goes on."""
 
     async def program(world: World) -> None:
-        subscriber = await world.spawn(kind, [])
+        seen: list[str] = []
+        subscriber = await world.spawn(kind, seen)
         await subscriber.tell(Get())
         if waits:
             await world.settled()
