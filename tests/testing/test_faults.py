@@ -13,8 +13,8 @@ from tests.testing.searched import (
     Write,
     failure_of,
 )
-from trio_actors import Mailbox, MailboxFull, handler
-from trio_actors.testing import Faults, World, check
+from trio_actors import ActorFailed, Mailbox, MailboxFull, handler
+from trio_actors.testing import Faults, Probe, World, check
 from trio_actors.testing._faults import read_plan, write_plan
 
 
@@ -129,6 +129,65 @@ def test_as_many_messages_are_lost_as_are_said() -> None:
 
     check(count, faults=Faults(drop=2), schedules=100)
     assert lost == {0, 1, 2}
+
+
+# --- Planned crashes ----------------------------------------------------------------
+
+
+async def asked_again(world: World) -> None:
+    """A client asks once more if the actor has failed."""
+    till = await world.spawn(Till, list[int](), name="till")
+    try:
+        await till.ask(Write(1))
+    except ActorFailed:
+        await till.ask(Write(1))
+
+
+def test_a_crash_is_planned_at_what_is_sent_only_because_of_another_one() -> None:
+    """The message that is sent again was in no run without a crash."""
+    assert check(asked_again, faults=Faults(crash=1), exhaustive=True).verified
+    options = {"faults": Faults(crash=2), "exhaustive": True}
+    failure = failure_of(asked_again, **options)
+    assert isinstance(failure.error, ActorFailed)
+    again = failure_of(asked_again, replay=failure.token, **options)
+    assert isinstance(again.error, ActorFailed)
+
+
+def test_no_plan_of_crashes_is_tried_twice() -> None:
+    """Two actors, a message each: no crash, one of the two, or both."""
+    runs: list[tuple[bool, ...]] = []
+
+    async def program(world: World) -> None:
+        ends: list[bool] = []
+        for name in ("b", "a"):
+            till = await world.spawn(Till, list[int](), name=name)
+            try:
+                await till.ask(Write(1))
+            except ActorFailed:
+                ends.append(False)
+            else:
+                ends.append(True)
+        runs.append(tuple(ends))
+
+    assert check(program, faults=Faults(crash=3), exhaustive=True).verified
+    assert len(set(runs)) == 4
+    assert len(runs) == 4 + 1  # the first one is run again: is it the same?
+
+
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_a_probe_is_the_test_itself_and_does_not_crash(exhaustive: bool) -> None:
+    async def program(world: World) -> None:
+        probe = Probe[int](world)
+        world.client(probe.ref.tell, 1)
+        assert await probe.receive() == 1
+
+    faults = Faults(crash=1)
+    found = check(program, faults=faults, exhaustive=exhaustive, schedules=20)
+    assert found.failure is None, found.failure
+    assert found.classes == 1
+
+
+# --- A plan in a token --------------------------------------------------------------
 
 
 def test_a_plan_is_read_as_it_was_written() -> None:

@@ -93,7 +93,7 @@ def test_last_zero_has_3328_classes_of_ten() -> None:
 
 FEATURES = (
     *("tarnsd", "tazBF", "taqQP", "taxw", "tchx", "tab", "tmo", "taki", "tarnp"),
-    *("tRfH", "tfgx", "tflw", "tKTN", "tfgG", "tabE", "tmoI", "anx", "tYk"),
+    *("tRfH", "tfgx", "tflw", "tKTN", "tfgG", "tabE", "tmoI", "anx", "tYk", "taC"),
 )
 EACH = 10_000 // len(FEATURES) + 1
 

@@ -25,7 +25,7 @@ from trio_actors.testing._held import HeldBox
 from trio_actors.testing._pilot import Pilot
 
 EACH = 24
-"""Programs of a set of features: with 16 sets there are 384 of them."""
+"""Programs of a set of features: with 17 sets there are 408 of them."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,9 @@ def check(letters: str, limit: int = 60) -> Report:
     assert report.equal > EACH // 3, report  # the others have too many schedules
     print(report)
     if not {"m", "o"} & set(letters):  # where time passes, runs to no purpose are few
-        assert (report.blocked, report.redundant) == (0, 0), report
+        assert report.redundant == 0, report
+        # What a handler will touch is not known where the test may have crashed it.
+        assert not report.blocked or "C" in letters, report
     return report
 
 
@@ -90,6 +92,11 @@ def test_no_outcome_is_missed_where_actors_are_killed_in_mid_handler() -> None:
 def test_no_outcome_is_missed_where_a_crash_is_planned() -> None:
     """Together with read-only handlers, where "the k-th step" is not enough."""
     check("tarnp")
+
+
+def test_no_outcome_is_missed_where_the_test_crashes_actors() -> None:
+    """Also in mid-handler: then it is the next message that fails."""
+    check("taC")
 
 
 def test_no_outcome_is_missed_of_restarts() -> None:

@@ -250,9 +250,43 @@ async def failing_journal(world: World) -> None:
     await world.settled()
 
 
+# --- Crashes that the test asks for --------------------------------------------------
+
+
+class Asker(Actor[Get]):
+    """Waits for another one, in the middle of its turn."""
+
+    def __init__(self, other: ActorRef[Get]) -> None:
+        self.other = other
+
+    @handler
+    async def get(self, message: Get) -> int:
+        return await self.other.ask(Get())
+
+
+async def crashed_while_busy(world: World) -> None:
+    asker = await world.spawn(Asker, await world.spawn(Counter))
+    ends: list[str] = []
+
+    async def ask() -> None:
+        for _ in range(2):
+            try:
+                await asker.ask(Get())
+            except ActorFailed:
+                ends.append("crashed")
+
+    async def crash() -> None:
+        world.crash(asker)
+
+    world.client(ask)
+    world.client(crash)
+    await world.settled()
+    assert ends, "the crash came after both"
+
+
 FAILING: Sequence[Program] = [
     *(abandoned, forgotten, raced, resized, keyed, passed_on, forwarded),
-    *(workers_seen, failing_journal),
+    *(workers_seen, failing_journal, crashed_while_busy),
     looks(lambda world: world.statistics()["handled"] == 0),
     looks(lambda world: world.snapshot().handled == 0),
     looks(lambda world: not world.dead()),

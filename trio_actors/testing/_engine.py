@@ -20,7 +20,7 @@ from trio.lowlevel import checkpoint
 from .._errors import leaves
 from ._dpor import Optimal
 from ._events import Run, Search
-from ._faults import Faults, Plan, plans_of
+from ._faults import Crash, Faults, Plan, longer
 from ._flight import Lab, run_lab
 from ._footprints import Rules
 from ._jobs import Crew
@@ -54,18 +54,16 @@ class Findings:
     failed_after: int = 0
     plan: Plan = ()
     smallest: Deviations = attrs.field(factory=dict[int, int])
-    messages: dict[tuple[str, str, int], None] = attrs.field(
-        factory=dict[tuple[str, str, int], None]
-    )
-    """The messages that were met: where an actor can be crashed."""
+    messages: dict[Crash, None] = attrs.field(factory=dict[Crash, None])
+    """Those that were met where all crashes of the plan were: where one more can be."""
 
     @property
     def redundant(self) -> int:
         """How many runs were like another."""
         return self.schedules - self.blocked - len(self.met)
 
-    def note(self, run: Run) -> None:
-        """Take note of a run."""
+    def note(self, run: Run, plan: Plan = ()) -> None:
+        """Take note of a run, in which crashes were planned."""
         self.last = run
         if run.blocked:
             self.schedules += 1
@@ -73,11 +71,14 @@ class Findings:
             return
         self.count(canonical(run.trace))
         number: dict[tuple[str, str], int] = {}
+        met: dict[Crash, None] = {}
         for event in run.trace:
-            if event.kind == "message":
+            if event.kind == "message" and event.dst not in run.by_hand:
                 pair = event.src, event.dst
                 number[pair] = number.get(pair, 0) + 1
-                self.messages[*pair, number[pair]] = None
+                met[*pair, number[pair]] = None
+        if all(crash in met for crash in plan):  # else it is a run of a shorter plan
+            self.messages.update(met)
 
     def count(self, name: Hashable) -> None:
         """Count a run of a class."""
@@ -168,12 +169,21 @@ class Explorer:
     # --- All orders ---
 
     async def _try_all(self) -> None:
+        """Try all orders without a crash, with one, with two ...
+
+        What is sent only because of a crash (a retry, say) is met with that crash: each
+        plan is made of a shorter one, and of what was met under that.
+        """
         found = self.found
-        if not await self._exhaust(()):
-            return
-        for plan in plans_of(found.messages, self.task.rules.faults.crash):
-            if not await self._exhaust(plan):
-                return
+        plans: list[Plan] = [()]
+        for _ in range(1 + self.task.rules.faults.crash):
+            more: dict[Plan, None] = {}
+            for plan in plans:
+                found.messages.clear()
+                if not await self._exhaust(plan):
+                    return
+                more.update(dict.fromkeys(longer(plan, found.messages)))
+            plans = sorted(more)
         found.complete = True
 
     async def _exhaust(self, plan: Plan) -> bool:
@@ -286,7 +296,7 @@ class Explorer:
 
     async def _run(self, search: Search, plan: Plan) -> bool:
         run = await self._once(search, plan)
-        self.found.note(run)
+        self.found.note(run, plan)
         if run.error is not None:
             self._remember(run, plan)
             return False

@@ -100,6 +100,8 @@ class Run:
     """It was given up: it would be equivalent to one that was run already."""
     outcome: Hashable = None
     """What the program returned; the searches are checked against each other by it."""
+    by_hand: dict[str, None] = attrs.field(factory=dict[str, None])
+    """The actors that the test plays by hand: no fault is theirs."""
 
 
 class Search(Protocol):

@@ -9,7 +9,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
@@ -17,7 +16,7 @@ import attrs
 from .._errors import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 Crash: TypeAlias = tuple[str, str, int]
 """A message at which its receiver fails: from whom, to whom, the how manieth."""
@@ -46,7 +45,8 @@ class Faults:
 
     A client is outside: what it sends, and what it is answered, goes from one node to
     another. With ``exhaustive=True`` crashes are planned, each possible one in a search
-    of its own; what is lost, doubled or late is only sampled.
+    of its own; what is lost, doubled or late is only sampled. A ``Probe`` is played by
+    the test: it does not crash.
     """
 
     crash: int = attrs.field(default=0, validator=_check_count)
@@ -63,11 +63,11 @@ class Faults:
 NO_FAULTS = Faults()
 
 
-def plans_of(messages: Iterable[Crash], crashes: int) -> Iterator[Plan]:
-    """Return each way in which up to *crashes* of *messages* are the last of a turn."""
-    every = sorted(set(messages))
-    for number in range(1, crashes + 1):
-        yield from combinations(every, number)
+def longer(plan: Plan, messages: Iterable[Crash]) -> list[Plan]:
+    """Return each plan with one crash more, at one of *messages*."""
+    return [
+        tuple(sorted((*plan, message))) for message in messages if message not in plan
+    ]
 
 
 def write_plan(plan: Plan) -> str:

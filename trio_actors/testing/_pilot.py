@@ -43,6 +43,7 @@ class Pilot(Footprints):
         self, search: Search, clock: WorldClock, rules: Rules, plan: Plan = ()
     ) -> None:
         super().__init__(clock, rules)
+        self.run.by_hand = self.by_hand
         self.search: Search = search
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
@@ -203,6 +204,7 @@ class Pilot(Footprints):
 
     def faults(self, enabled: list[Event]) -> list[Event]:
         """Return what may go wrong with what is enabled."""
+        own = self.by_hand
         return [
             Held(
                 (fault, *held.key),
@@ -217,7 +219,7 @@ class Pilot(Footprints):
             )
             for held in enabled
             for fault, left in self._budget.items()
-            if left and isinstance(held, Held) and _can_go_wrong(fault, held)
+            if left and isinstance(held, Held) and _can_go_wrong(fault, held, own)
         ]
 
     def _go_wrong(self, fault: str, held: Held, _: Held) -> None:
@@ -390,10 +392,10 @@ class Pilot(Footprints):
 _SERIAL, _SENT = attrgetter("serial"), attrgetter("sent")
 
 
-def _can_go_wrong(fault: str, held: Held) -> bool:
+def _can_go_wrong(fault: str, held: Held, by_hand: dict[str, None]) -> bool:
     """Whether it can happen to this: a client is on another node."""
     if fault == "crash":
-        return held.kind == "message"
+        return held.kind == "message" and held.dst not in by_hand
     outside = not (held.src.startswith("/") and held.dst.startswith("/"))
     if fault == "duplicate":
         return held.kind == "message" and outside

@@ -38,6 +38,7 @@ class Probe(Generic[M]):
         self._ref: ActorRef[M] = system.spawn_nowait(
             self._listen, name=name if name is not None else self._free_name(system)
         )
+        self._world._timers.by_hand[self._ref.path] = None
 
     @staticmethod
     def _free_name(system: ActorSystem) -> str:

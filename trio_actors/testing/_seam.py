@@ -63,6 +63,7 @@ class WorldRuntime(Runtime):
     def __init__(self, seed: int, clock: WorldClock) -> None:
         super().__init__(seed)
         self.clock: WorldClock = clock
+        self.by_hand: dict[str, None] = {}  # the actors that are the test itself
 
     @property
     def is_test_clock(self) -> bool:

@@ -128,8 +128,10 @@ class World(ActorSystem):
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def crash(self, ref: ActorRef[Never], error: Exception | None = None) -> None:
-        """Fail an actor at its next message."""
-        crash(cell_of(ref, "crash"), error)
+        """Fail an actor at its next message: not at the one that it handles."""
+        cell = cell_of(ref, "crash")
+        self._runtime.touch("turn", cell.path)  # which message that is
+        crash(cell, error)
 
     def use(self, journal: _Journal) -> None:
         """Let the durable actors of this world write to *journal*.
