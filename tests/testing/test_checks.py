@@ -2,6 +2,9 @@
 
 import contextvars
 import logging
+import math
+import signal
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,8 +13,10 @@ import trio
 
 from tests.kit import Add, Boom, Counter, Get, Note, Sleep, Worker
 from tests.testing.failing import failing, leaves
+from tests.testing.searched import Program
 from trio_actors import Actor, ActorRef, ActorStopped, Request, handler
-from trio_actors.testing import World, run
+from trio_actors.persistence import MemoryJournal
+from trio_actors.testing import World, check, run
 
 # --- always() and eventually() ----------------------------------------------
 
@@ -89,6 +94,74 @@ def test_a_condition_that_raises_fails_the_test() -> None:
         await trio.sleep(20)
 
     assert "in the hope" in failing(hopeful, LookupError)
+
+
+def test_a_condition_that_calls_pytest_fail_fails_the_test() -> None:
+    """That is no Exception: it ended in a KeyError of Trio's."""
+
+    async def scenario(world: World) -> None:
+        def solvent() -> bool:
+            pytest.fail("the balance is negative")
+
+        world.always(solvent)
+        await trio.sleep(1)
+
+    assert "is negative" in failing(scenario, pytest.fail.Exception)
+    failure = check(scenario).failure
+    assert failure is not None
+    assert isinstance(failure.error, pytest.fail.Exception)
+    assert "is negative" in str(failure)
+
+
+@pytest.mark.parametrize("start", [run, check])
+def test_ctrl_c_is_raised_in_a_condition_which_may_never_end(
+    start: Callable[[Program], object],
+) -> None:
+    ended: list[bool] = []
+
+    async def scenario(world: World) -> None:
+        def loops() -> bool:
+            signal.raise_signal(signal.SIGINT)
+            ended.append(True)
+            return True
+
+        world.always(loops)
+        await trio.sleep(1)
+
+    with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as caught:
+        start(scenario)
+    assert [type(one) for one in leaves(caught.value)] == [KeyboardInterrupt]
+    assert not ended
+
+
+async def no_condition() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("holds", [no_condition, True, None])
+async def test_what_is_no_condition_is_refused_at_once(
+    world: World, holds: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"Write world.always\(lambda: "):
+        world.always(holds)
+    with pytest.raises(TypeError, match="a condition is a plain function"):
+        world.eventually(holds, within=1)
+
+
+@pytest.mark.parametrize("within", [math.nan, -1, "soon", None])
+async def test_a_condition_needs_seconds_in_which_it_holds(
+    world: World, within: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"within is seconds from 0, not"):
+        world.eventually(lambda: True, within=within)
+
+
+@pytest.mark.parametrize("journal", [5, "file.db", MemoryJournal])
+async def test_what_is_no_journal_is_refused_at_once(
+    world: World, journal: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"use: a world takes a journal, not .* Write"):
+        world.use(journal)
 
 
 async def test_always_ends_with_the_test_and_not_with_its_actors(

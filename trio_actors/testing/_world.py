@@ -11,16 +11,25 @@ Rules of this file:
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Never, TypeVar, TypeVarTuple, cast
 
 import outcome
 import trio
-from trio.lowlevel import Abort, Task, checkpoint, current_task, reschedule
+from trio.lowlevel import (
+    Abort,
+    Task,
+    checkpoint,
+    current_task,
+    disable_ki_protection,
+    reschedule,
+)
 
 from .._cell import Cell
 from .._context import cell_of
+from .._errors import show
 from .._family import walk
 from .._messages import DeadLetter, DeadReason
 from .._park import WOKEN, Lot
@@ -139,19 +148,41 @@ class World(ActorSystem):
         Without it each world has a ``MemoryJournal`` of its own. Call it before the
         first of them is spawned. A journal that does I/O is opened by the test, and
         needs ``allow_io=True`` under ``@explore``.
+
+        Raises:
+            TypeError: It is no journal.
         """
+        if isinstance(journal, type) or not hasattr(journal, "__open_journal__"):
+            raise TypeError(
+                f"use: a world takes a journal, not {show(journal)}. Write"
+                " world.use(MemoryJournal())."
+            )
         self._journal = journal
 
     def always(self, holds: Callable[[], bool]) -> None:
         """Check *holds* after every step of the test.
 
         A search then takes no two steps for independent: there is more to try.
+
+        Raises:
+            TypeError: It cannot be called, or is async.
         """
+        _check_condition("always", holds)
         self._always.append(holds)
         self._watch_steps()
 
     def eventually(self, holds: Callable[[], bool], *, within: float) -> None:
-        """Check that *holds* becomes true within so many virtual seconds."""
+        """Check that *holds* becomes true within so many virtual seconds.
+
+        Raises:
+            TypeError: It cannot be called, or is async.
+            ValueError: Those are no seconds.
+        """
+        _check_condition("eventually", holds)
+        if not isinstance(cast("object", within), int | float) or not within >= 0:
+            raise ValueError(
+                f"eventually: within is seconds from 0, not {show(within)}."
+            )
 
         def too_late() -> None:
             self._fail(
@@ -186,12 +217,13 @@ class World(ActorSystem):
             return  # the test has ended: what it expects need not hold any more
         try:
             self._look()
-        except Exception as error:
+        except BaseException as error:  # noqa: ASYNC103  # pytest.fail(), say: it fails
             # trio would switch the instrument off, and the test would pass.
             self._always.clear()
             self._hopes.clear()
             self._fail(error)
 
+    @disable_ki_protection  # trio's loop has it: no Ctrl-C would end a condition
     def _look(self) -> None:
         for holds in self._always:
             if not holds():
@@ -348,6 +380,15 @@ class _StepWatcher(trio.abc.Instrument):
 
     def after_task_step(self, task: Task) -> None:
         self._after_step()
+
+
+def _check_condition(verb: str, holds: object) -> None:
+    if not callable(holds) or inspect.iscoroutinefunction(holds):
+        raise TypeError(
+            f"{verb}: a condition is a plain function that says whether it holds, not"
+            f" {show(holds)}. Write world.{verb}(lambda: total() == 100), say; it is"
+            " asked between two steps, where nothing can be waited for."
+        )
 
 
 def _name(holds: Callable[[], bool]) -> str:
