@@ -292,6 +292,20 @@ class Starter(Actor[Write]):
         return message.value
 
 
+@attrs.frozen
+class Ball:
+    by: ActorRef[Any]
+    to: ActorRef[Any]
+
+
+class Player(Actor[Ball]):
+    """Whatever it gets, it sends back."""
+
+    @handler
+    def play(self, message: Ball) -> None:
+        message.to.tell_soon(Ball(message.to, message.by))
+
+
 async def polled(world: World) -> None:
     go: list[int] = []
     starter = await world.spawn(Starter, go, name="starter")

@@ -4,6 +4,8 @@ import pytest
 import trio
 
 from tests.testing.searched import (
+    Ball,
+    Player,
     Program,
     Register,
     Small,
@@ -99,6 +101,63 @@ def test_who_waits_at_checkpoints_for_ever_is_given_up(
     monkeypatch.setattr(_pilot.Pilot, "most", 200)
     error = failure_of(polled_in_vain, level=level, schedules=1).error
     assert "the test does not settle: it has taken 200 steps" in str(error)
+
+
+async def ping_pong(world: World) -> None:
+    """Two pairs that never end, once the second client is before the first one."""
+    serving: list[int] = []
+    umpire = await world.spawn(Till, serving)
+    players = [await world.spawn(Player, name=name) for name in "abcd"]
+
+    async def serve() -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        await umpire.ask(Write(2))
+        if serving[0] == 2:
+            for one, other in (players[:2], players[2:]):
+                one.tell_nowait(Ball(one, other))
+
+    world.client(umpire.ask, Write(1))
+    world.client(serve)
+    await world.settled()
+
+
+async def sleeps_again_and_again(world: World) -> None:
+    async def client() -> None:
+        while True:
+            await trio.sleep(1)
+
+    world.client(client)
+    await world.settled()
+
+
+def test_what_does_not_settle_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run takes seconds: it was run again, made small, and run again."""
+    monkeypatch.setattr(_pilot.Pilot, "most", 200)
+    runs: list[int] = []
+
+    async def program(world: World) -> None:
+        runs.append(1)
+        await sleeps_again_and_again(world)
+
+    failure = failure_of(program)
+    assert len(runs) == 1
+    assert "200 steps, and 200 s of its time" in str(failure.error)
+    assert "who sleeps again and again" in str(failure.error)
+    assert len(str(failure).splitlines()) < 70
+    assert "200 steps" in str(failure_of(program, replay=failure.token).error)
+
+
+@pytest.mark.parametrize("level", ["delivery", "checkpoint"])
+def test_of_what_does_not_settle_the_beginning_is_replayed(
+    monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    monkeypatch.setattr(_pilot.Pilot, "most", 200)
+    failure = failure_of(ping_pong, level=level)
+    assert "200 steps" in str(failure.error)
+    assert len(failure.token) < 250  # of 77 deviations, or more
+    again = failure_of(ping_pong, level=level, replay=failure.token)
+    assert "200 steps" in str(again.error)
 
 
 def test_a_crash_that_is_drawn_is_found_and_can_be_replayed() -> None:

@@ -3,7 +3,7 @@
 Rules of this file:
 
 * What fails is run again before it is believed: a program that goes another way under
-  the same schedule is reported as such.
+  the same schedule is reported as such. Not what does not settle: that takes seconds.
 * "Verified" is said of a search that came to its end, and of nothing else.
 """
 
@@ -19,12 +19,12 @@ from trio.lowlevel import checkpoint
 
 from .._errors import leaves
 from ._dpor import Optimal
-from ._events import Run, Search
+from ._events import Run, Search, Unsettled
 from ._faults import Crash, Faults, Plan, longer
 from ._flight import Lab, run_lab
 from ._footprints import Rules
 from ._jobs import Crew
-from ._search import NotRepeatable, canonical
+from ._search import OTHER_STEP, canonical, not_repeatable
 from ._settings import SETTINGS
 from ._shrink import Deviations, Shrinker, deviations
 from ._strategies import Portfolio, Replay
@@ -36,6 +36,8 @@ AGAIN = 50
 """One passing run in so many is run again, to see whether it is the same."""
 MOST = 50_000
 """The most runs of a search of all orders."""
+BEGINNINGS = (0, 10, 30, 100, 1000)
+"""Of a run that does not settle: how many steps of its schedule may be enough."""
 
 
 @attrs.define
@@ -163,8 +165,11 @@ class Explorer:
         run_lab(self.lab, partial(test, fn))
 
     async def _make_small(self, failed: Run) -> None:
-        await self._confirm(failed, self.found.plan)
-        await self._shrink(failed)
+        if isinstance(failed.error, Unsettled):  # seconds for each run
+            await self._begin_only(self.found.smallest)
+        else:
+            await self._confirm(failed, self.found.plan)
+            await self._shrink(failed)
 
     # --- All orders ---
 
@@ -253,11 +258,8 @@ class Explorer:
             return
         await self._run(self._drawn, ())
         if self.found.failed is None:
-            raise NotRepeatable(
-                f"the same schedule gave another run: it passes, and in another process"
-                f" it raised {drawn.trouble}. Something is not controlled: state that"
-                " outlives the test, random numbers that are not the system's, real"
-                " time."
+            raise not_repeatable(
+                f"it passes, and in another process it raised {drawn.trouble}"
             )
 
     def _work(self, numbers: range, tell: Callable[[Drawn], None]) -> None:
@@ -322,6 +324,22 @@ class Explorer:
             again = await self._again(deviations(run.ranks), plan)
             check_same(run, again)
 
+    async def _begin_only(self, schedule: Deviations) -> None:
+        """Take the beginning of a schedule if that does not settle either.
+
+        To cut the run itself makes no smaller schedule, and to run it again would show
+        nothing new.
+        """
+        found = self.found
+        for steps in BEGINNINGS:
+            fewer = {at: rank for at, rank in schedule.items() if at < steps}
+            if fewer == schedule:
+                return
+            run = await self._again(fewer, found.plan)
+            if isinstance(run.error, Unsettled):
+                found.failed, found.smallest = run, deviations(run.ranks)
+                return
+
     async def _shrink(self, failed: Run) -> None:
         """Look for a smaller schedule that fails in the same way.
 
@@ -363,16 +381,13 @@ def check_same(run: Run, again: Run) -> None:
     """
     for number, (one, other) in enumerate(zip(run.trace, again.trace, strict=False)):
         if one.key != other.key:
-            raise NotRepeatable(
-                f"the same schedule gave another run: step {number} was"
-                f" {' '.join(one.key)}, and then {' '.join(other.key)}. Something is"
-                " not controlled: random numbers that are not the system's, an order"
-                " of a set, id(), real time, a thread."
+            raise not_repeatable(
+                f"step {number} was {' '.join(one.key)}, and then"
+                f" {' '.join(other.key)}",
+                OTHER_STEP,
             )
     if len(run.trace) != len(again.trace) or not is_like(run.error, again.error):
-        raise NotRepeatable(
-            f"the same schedule gave another run: {len(run.trace)} steps and"
-            f" {run.error!r}, and then {len(again.trace)} steps and {again.error!r}."
-            " Something is not controlled: state that outlives the test, random"
-            " numbers that are not the system's, real time."
+        raise not_repeatable(
+            f"{len(run.trace)} steps and {run.error!r}, and then"
+            f" {len(again.trace)} steps and {again.error!r}"
         )

@@ -37,6 +37,10 @@ class Blocked(Exception):  # no error: the search gives this run up
     """This schedule would be equivalent to one that was run already."""
 
 
+class Unsettled(AssertionError):
+    """A run comes to no end."""
+
+
 @attrs.define(eq=False)
 class Event:
     """Something that can happen next, or has happened as a step of a run."""

@@ -21,7 +21,7 @@ from .._errors import AskDeadlock, leaves
 from .._runtime import Alarm, Resource
 from .._waits import CURRENT
 from ._clock import WorldClock
-from ._events import Event, Ghost, Run
+from ._events import Event, Ghost, Run, Unsettled
 from ._faults import NO_FAULTS, Faults
 from ._seam import WHO, WorldRuntime
 from ._senders import Senders
@@ -388,9 +388,12 @@ def _nothing() -> None:
     """What has happened."""
 
 
-def endless(steps: int) -> AssertionError:
+def endless(steps: int, time: float) -> Unsettled:
     """Return what is to be said of a run that will come to no end."""
-    return AssertionError(
-        f"the test does not settle: it has taken {steps} steps. Look for a message that"
-        " is always answered with another one, or for a loop of checkpoints."
+    return Unsettled(
+        f"the test does not settle: it has taken {steps} steps, and {time:g} s of its"
+        " time. Look for a message that is always answered with another one, for a loop"
+        " of checkpoints, and where time passes for somebody who sleeps again and"
+        " again. If all this is as it should be, a timer that repeats while the test"
+        " sleeps: let the test sleep less, or the timer repeat less often."
     )

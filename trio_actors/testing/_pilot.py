@@ -243,7 +243,7 @@ class Pilot(Footprints):
         if not self.recording:
             return enabled[0]
         if self.at >= self.most:
-            raise endless(self.at)
+            raise endless(self.at, self.clock.time)
         self._turns = 0
         run = self.run
         rank = self.search.choose(run.trace, enabled)
@@ -266,7 +266,7 @@ class Pilot(Footprints):
     def goes_on_and_on(self) -> None:
         """End a step that comes to no end."""
         if self.recording:
-            self.failed(endless(self.most))
+            self.failed(endless(self.most, self.clock.time))
 
     def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
         """Choose what comes next, where that is decided at each checkpoint.
@@ -287,7 +287,7 @@ class Pilot(Footprints):
             self.check_reader()
         self._passes += 1
         if self._passes >= self.most:
-            raise endless(self._passes)
+            raise endless(self._passes, self.clock.time)
         self._woken = {task: self._woken.get(task, self.at) for task in tasks}
         steps: dict[Event, Task] = {}
         alike: dict[tuple[str, str], int] = {}  # tasks that run one function

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ._diagram import caption_of, diagram, name_of
-from ._events import Event, Key, Run, Touched
+from ._events import Event, Key, Run, Touched, Unsettled
 
 Name: TypeAlias = tuple[Key, int]
 """The n-th event of a key, which is the same one in every schedule."""
@@ -200,7 +200,9 @@ def failure_report(
         options: The options of the search that a replay needs: ``timers="idle"``.
         passing: The nearest run that passes.
     """
-    race = race_of(failing, passing)
+    # Of what does not settle the last race says nothing, and takes long to find.
+    is_endless = isinstance(failing.error, Unsettled)
+    race = None if is_endless else race_of(failing, passing)
     parts = [verdict]
     if failing.error is not None:
         parts[0] += f"\n{_error_text(failing.error)}"
