@@ -14,7 +14,7 @@ import threading
 import types
 import uuid
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -100,7 +100,7 @@ class Named(dict[str, int]):
     pass
 
 
-class Buffer(io.BytesIO):
+class Buffer(io.BufferedReader):
     """Holds more than Python shows."""
 
 
@@ -140,6 +140,12 @@ TWINS: list[Callable[[], object]] = [
     lambda: random.Random(7),
     lambda: itertools.count(3),
     lambda: functools.partial(math.hypot, 3),
+    lambda: iter([1, 2]),
+    lambda: enumerate((1, 2)),
+    lambda: zip("ab", range(2), strict=True),
+    lambda: map(str, reversed([1, 2])),
+    lambda: io.StringIO("text"),
+    lambda: io.BytesIO(b"text"),
 ]
 
 
@@ -192,7 +198,7 @@ NO_DATA: list[Callable[[], object]] = [
     lambda: lambda: None,
     lambda: (number for number in [1]),
     lambda: type("Local", (), {}),
-    lambda: Buffer(b"1"),
+    lambda: Buffer(cast("Any", io.BytesIO(b"1"))),
     lambda: logging.getLogger(f"{__name__}.{next(NUMBERS)}"),
 ]
 
@@ -209,6 +215,47 @@ def test_a_logger_that_fills_its_cache_has_not_changed() -> None:
     before = freeze(Bag(log=logger))
     logger.debug("nobody hears it")
     assert freeze(Bag(log=logger)) == before
+
+
+def moved(iterator: Iterator[object]) -> Iterator[object]:
+    next(iterator)
+    return iterator
+
+
+@pytest.mark.parametrize("make", TWINS[-6:-2])
+def test_how_far_an_iterator_has_come_is_seen(make: Callable[[], Any]) -> None:
+    iterator = make()
+    before = freeze(iterator)
+    assert before == freeze(iterator)  # nobody has taken a step
+    assert freeze(moved(iterator)) != before
+    assert list(duplicate(iterator)) == list(iterator)  # the copy goes on by itself
+
+
+def test_what_is_in_a_file_in_memory_is_seen() -> None:
+    for file, text in ((io.StringIO(), "x"), (io.BytesIO(), b"x")):
+        before = freeze(file)
+        write: Any = file.write
+        write(text)
+        after = freeze(file)
+        file.seek(0)
+        assert len({before, after, freeze(file)}) == 3
+        file.close()
+        assert freeze(file) not in {before, after}
+
+
+async def test_of_a_lock_it_is_seen_whether_it_is_locked() -> None:
+    lock, thread_lock = trio.Lock(), threading.Lock()
+    event, semaphore, limiter = trio.Event(), trio.Semaphore(1), trio.CapacityLimiter(1)
+    things: list[Any] = [lock, thread_lock, event, semaphore, limiter]
+    before = [freeze(one) for one in things]
+    lock.acquire_nowait()
+    assert thread_lock.acquire(blocking=False)
+    event.set()
+    semaphore.acquire_nowait()
+    limiter.acquire_nowait()
+    for one, picture in zip(things, before, strict=True):
+        assert freeze(one) != picture
+        assert duplicate([one])[0] is one
 
 
 def test_a_bound_method_is_its_function_and_its_object() -> None:

@@ -20,13 +20,12 @@ from trio.lowlevel import Task
 
 from .._halts import Watch
 from .._messages import Signal
-from ._changes import difference
 from ._clock import BLOCKED, WorldClock
 from ._events import Event, Key, Over, Search
 from ._faults import Plan
 from ._footprints import Footprints, Rules, endless, whose
 from ._held import Held, HeldBox, HeldCall
-from ._state import Picture, freeze
+from ._readers import Reader
 from ._world import crash
 
 _IO = "Keep it out of the test, or write allow_io=True."
@@ -53,7 +52,7 @@ class Pilot(Footprints):
         self._commands = False  # whether there were any
         self._woken: dict[Task, int] = {}  # who waits for its step, and since which
         self._passes = 0
-        self.reader: tuple[Held, object, Picture] | None = None  # what only reads
+        self.reader: Reader | None = None  # the handler that goes on, if it only reads
         self._taken: dict[tuple[str, str], int] = {}  # messages delivered, by pair
         faults = rules.faults
         self._budget = {
@@ -327,26 +326,16 @@ class Pilot(Footprints):
             pair = held.src, held.dst
             self._taken[pair] = self._taken.get(pair, 0) + 1
         if held.reads:
-            instance = self.boxes[held.dst].cell.instance
-            self.reader = held, instance, freeze(instance)
+            self.reader = Reader(held, self.boxes[held.dst].cell.instance)
         if held.kind != "fault":
             self._leave(held)
         held.apply(held)
 
     def check_reader(self) -> None:
         """Check that a handler that says so has changed nothing."""
-        assert self.reader is not None
-        (held, instance, before), self.reader = self.reader, None
-        if self.boxes[held.dst].cell.instance is not instance:
-            return  # it has failed
-        after = freeze(instance)
-        if after != before:
-            held.describe()
-            raise AssertionError(
-                f"the handler of {held.label} in {held.dst} is reads_only, and has"
-                f" changed its actor: {difference(before, after)}. Take reads_only"
-                " away, or let it change nothing."
-            )
+        reader, self.reader = self.reader, None
+        assert reader is not None
+        reader.check(self.boxes[reader.path].cell.instance, self.note)
 
     def _queue(self, held: Held) -> Sequence[Held]:
         """Return what waits with the same key."""

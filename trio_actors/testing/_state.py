@@ -6,7 +6,8 @@ Rules of this file:
   ``__repr__`` or ``__iter__`` of theirs, no property. To look changes nothing.
 * Data is told by its contents: attributes, items, members. What is no data is told by
   who it is: functions, classes, locks, loggers, generators, and all that is Trio's or
-  the library's own. A ref is told by its path.
+  the library's own; a lock also by whether it is locked, an event by whether it is set.
+  A ref is told by its path.
 * Two pictures are equal only where the objects cannot be told apart: the order in a
   dict counts, and who is shared with whom.
 * No recursion but for sets in sets: what is chained may be 100,000 deep.
@@ -19,9 +20,11 @@ import copy
 import datetime as dt
 import enum
 import functools
+import io
 import itertools
 import random
 import sys
+import threading
 import types
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +33,7 @@ from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import attrs
+import trio
 
 from .._ref import ActorRef
 
@@ -120,12 +124,20 @@ _TEXTS: dict[Any, str] = {
 }
 # ... the members of a set, ...
 _MEMBERS: dict[Any, str] = dict.fromkeys((set, frozenset), "__iter__")
-# ... or the parts that there are besides attributes.
+# ... or the parts that there are besides attributes. How far these iterators have come
+# can be seen without a step of theirs.
+_ITERABLES: list[Any] = [[], (), "", "\xe9", b"", bytearray(), range(0), range(1 << 99)]
+_ITERATORS: list[Any] = [
+    *(type(iter(one)) for one in _ITERABLES),
+    *(type(reversed(_ITERABLES)), enumerate, filter, map, reversed, zip),
+]
 _PARTS: dict[Any, str] = {
     **dict.fromkeys((list, tuple), "__iter__"),
     **dict.fromkeys((dict, OrderedDict), "items"),
     **dict.fromkeys((array.array, dt.date, dt.datetime, dt.time), "__reduce_ex__"),
     **dict.fromkeys((dt.timedelta, dt.timezone), "__reduce_ex__"),
+    **dict.fromkeys(_ITERATORS, "__reduce__"),
+    **dict.fromkeys((io.BytesIO, io.StringIO), "getvalue tell"),
     BaseException: "args",
     deque: "maxlen __iter__",
     functools.partial: "func args keywords",
@@ -133,6 +145,16 @@ _PARTS: dict[Any, str] = {
     types.MethodType: "__func__ __self__",
     types.SimpleNamespace: "",
 }
+SHOWN: dict[Any, Callable[[Any], object]] = {
+    trio.CapacityLimiter: lambda one: (one.total_tokens, one.borrowed_tokens),
+    trio.Event: trio.Event.is_set,
+    trio.Lock: trio.Lock.locked,
+    trio.Semaphore: lambda one: one.value,
+    trio.StrictFIFOLock: trio.StrictFIFOLock.locked,
+    type(threading.Lock()): lambda one: one.locked(),
+}
+"""What is told by who it is, and by what it says of itself."""
+
 # Of the standard library's other classes only these hold data and nothing else.
 _DATA = {"collections", "fractions", "ipaddress", "uuid"}
 _NO_DATA = (sys.stdlib_module_names - _DATA) | {"outcome", "trio", "trio_actors"}
@@ -183,6 +205,8 @@ def _look_at(cls: Any) -> _Class:
             form = "pairs" if _PARTS[base] == "items" else "items"
             read = _reader(base, _PARTS[base])
             return _Class(kind, form, read, _slots(cls), has_dict)
+    if cls in SHOWN:
+        return _Class(kind, "fields", lambda one: (Same(one), SHOWN[cls](one)))
     if cls.__module__.partition(".")[0] in _NO_DATA:
         return _Class(kind, "same")
     if _hides(cls):
@@ -194,12 +218,23 @@ def _reader(base: Any, how: str) -> Callable[[Any], tuple[Any, ...]]:
     """Return what reads the parts, past what a class of the user's makes of them."""
     if how == "__reduce_ex__":
         return lambda one: base.__reduce_ex__(one, 4)[1]
+    if how == "__reduce__":
+        reduce: Callable[[Any], tuple[Any, ...]] = base.__reduce__
+        return reduce
+    if how == "getvalue tell":
+        return lambda one: _written(base, one)
     read = [getattr(base, name) for name in how.split()]
     if how in ("__iter__", "items", "getstate"):
         return lambda one: tuple(read[0](one))
     if base is deque:
         return lambda one: (one.maxlen, *read[1](one))
     return lambda one: tuple(slot.__get__(one) for slot in read)
+
+
+def _written(base: Any, one: Any) -> tuple[Any, ...]:
+    """Return what is in a file that is in memory, and where in it one is."""
+    is_closed = base.closed.__get__(one)
+    return () if is_closed else (base.getvalue(one), base.tell(one))
 
 
 def _slots(cls: type) -> tuple[tuple[str, types.MemberDescriptorType], ...]:
