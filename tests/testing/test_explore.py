@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 import pytest
@@ -41,6 +41,11 @@ from trio_actors.testing._search import NotRepeatable
         ({"exhaustive": True, "level": "checkpoint"}, "Leave away exhaustive=True"),
         ({"exhaustive": True, "faults": Faults(drop=1)}, "is only sampled"),
         ({"seed": "x"}, "seed is a number, not 'x'"),
+        ({"exhaustive": "no"}, "exhaustive is True or False, not 'no'"),
+        ({"allow_io": 1}, "allow_io is True or False, not 1"),
+        ({"replay": b"x"}, "replay is the token of a schedule, as a text, not b'x'"),
+        ({"replay": []}, "not []. Copy it from the report of a failure."),
+        ({"replay": True}, "not True"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options: Any, says: str) -> None:
@@ -99,6 +104,46 @@ def test_a_test_without_a_parameter_is_refused_at_once() -> None:
     with pytest.raises(
         TypeError, match=r"no first parameter for the world. Write async def"
     ):
+        explore()(test_it)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_a_decorator_above_another_kind_of_method_is_refused_at_once(kind: Any) -> None:
+    async def test_it(world: World) -> None: ...
+
+    with pytest.raises(TypeError, match=rf"Write @explore\(\) below @{kind.__name__}"):
+        explore()(kind(test_it))
+
+
+class Methods:
+    ran: ClassVar[list[type]] = []
+
+    @classmethod
+    @explore()
+    async def test_of_class(cls, world: World, value: int) -> None:
+        cls.ran.append(cls)
+        await two_writes(world)
+        assert value == 1
+
+    @staticmethod
+    @explore()
+    async def test_of_nobody(world: World, value: int) -> None:
+        await two_writes(world)
+        assert value == 1
+
+
+def test_a_test_may_be_a_class_method_or_a_static_one() -> None:
+    Methods.test_of_class(value=1)
+    assert set(Methods.ran) == {Methods}
+    Methods.test_of_nobody(value=1)
+    with pytest.raises(AssertionError):
+        Methods.test_of_class(value=2)
+
+
+def test_a_class_method_without_a_parameter_is_refused_at_once() -> None:
+    async def test_it(cls: type) -> None: ...
+
+    with pytest.raises(TypeError, match="no first parameter for the world"):
         explore()(test_it)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -192,8 +192,21 @@ def test_a_probe_is_the_test_itself_and_does_not_crash(exhaustive: bool) -> None
 
 def test_a_plan_is_read_as_it_was_written() -> None:
     plan = (("client-1", "/a", 1), ("/a", "/b", 12))
+    assert write_plan(plan) == "client-1>/a#1;/a>/b#12"
     assert read_plan(write_plan(plan)) == plan
     assert read_plan("") == ()
+
+
+@pytest.mark.parametrize("name", ["a;b", "a>b#1", "100%", "%3b", "x#1;y", "\xe4 b"])
+def test_an_actor_of_a_plan_may_have_any_name(name: str) -> None:
+    async def program(world: World) -> None:
+        till = await world.spawn(Till, list[int](), name=name)
+        await till.ask(Write(1))
+
+    options = {"faults": Faults(crash=1), "exhaustive": True}
+    failure = failure_of(program, **options)
+    again = failure_of(program, replay=failure.token, **options)
+    assert isinstance(again.error, ActorFailed)
 
 
 @pytest.mark.parametrize("text", ["a>b", "a>b#x", "a#1", ">b#1", "a>#1"])

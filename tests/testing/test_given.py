@@ -3,6 +3,7 @@
 Issue: "A hypothesis strategy for inputs and sizes together with schedules."
 """
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from hypothesis import Phase, given, settings, strategies as st
 
 from tests.testing.party import party
 from trio_actors.testing import Schedule, World, check, explore, schedules
-from trio_actors.testing._given import literals
+from trio_actors.testing._given import drawing, literals
+from trio_actors.testing._search import NotRepeatable
 from trio_actors.testing._token import OtherProgram, decode
 
 # Not explaining: it traces each line of what fails.
@@ -134,6 +136,37 @@ def test_what_else_was_said_of_a_test_is_kept_when_it_is_below() -> None:
     assert len(set(sizes)) <= 4
     assert test.__doc__ == "Do it."
     assert vars(test)["_hypothesis_internal_use_seed"] == 5
+
+
+def test_what_is_drawn_in_the_test_itself_is_named_if_no_run_can_be_repeated() -> None:
+    @settings(quick, max_examples=5)
+    @given(data=st.data())
+    @explore(schedules=60)
+    async def test(world: World, data: st.DataObject) -> None:
+        await party(world, data.draw(st.integers(1, 6)), [9])
+
+    with pytest.raises(NotRepeatable) as caught:
+        test()
+    assert "data.draw() draws anew in each run" in "\n".join(caught.value.__notes__)
+
+
+def test_what_cannot_be_repeated_for_another_reason_has_no_such_note() -> None:
+    sizes = itertools.cycle([1, 2])
+
+    @explore(schedules=60)
+    async def test(world: World, guests: int) -> None:
+        await party(world, guests + next(sizes), [9])
+
+    with pytest.raises(NotRepeatable) as caught:
+        test(guests=1)
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_nothing_draws_where_there_is_no_hypothesis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "hypothesis")
+    assert drawing({"data": 1}) == ""
 
 
 def test_a_hypothesis_that_keeps_its_strategies_to_itself_is_said_to_be_above() -> None:

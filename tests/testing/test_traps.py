@@ -27,7 +27,7 @@ from tests.testing.searched import (
     two_writes,
 )
 from trio_actors import Actor, ActorRef, Mailbox, Terminated, handler
-from trio_actors.testing import Faults, World, _pilot, check
+from trio_actors.testing import Faults, World, _engine, _pilot, check
 
 
 def test_a_planned_crash_beside_readers_has_both_outcomes() -> None:
@@ -157,6 +157,17 @@ def test_of_what_does_not_settle_the_beginning_is_replayed(
     assert "200 steps" in str(failure.error)
     assert len(failure.token) < 250  # of 77 deviations, or more
     again = failure_of(ping_pong, level=level, replay=failure.token)
+    assert "200 steps" in str(again.error)
+
+
+def test_of_what_settles_with_each_beginning_the_whole_is_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_pilot.Pilot, "most", 200)
+    monkeypatch.setattr(_engine, "BEGINNINGS", (0,))
+    failure = failure_of(ping_pong, level="checkpoint")
+    assert len(failure.token) > 250
+    again = failure_of(ping_pong, level="checkpoint", replay=failure.token)
     assert "200 steps" in str(again.error)
 
 

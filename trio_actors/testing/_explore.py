@@ -29,6 +29,7 @@ from ._events import Run
 from ._faults import NO_FAULTS, Faults, read_plan, write_plan
 from ._files import keep_diagram
 from ._given import (
+    drawing,
     given_again,
     is_given,
     literals,
@@ -37,7 +38,18 @@ from ._given import (
     schedule_of,
 )
 from ._held import Held
-from ._options import Decorator, Level, Options, Order, Program, Timers, check_program
+from ._options import (
+    OWNERS,
+    Decorator,
+    Level,
+    Options,
+    Order,
+    Program,
+    Timers,
+    check_program,
+    parameters_of,
+)
+from ._search import NotRepeatable
 from ._settings import SETTINGS
 from ._shrink import Deviations
 from ._token import OtherProgram, Token, decode, fingerprint
@@ -337,8 +349,8 @@ def _test_of(
     fn: Callable[Concatenate[World, P], Awaitable[None]], options: Options
 ) -> Callable[P, None]:
     """Make a plain test of an async one: one call is a whole search."""
-    parameters = _parameters(fn)
-    place = int(parameters[0].name == "self")  # of the world
+    parameters = parameters_of(fn)
+    place = int(parameters[0].name in OWNERS)  # of the world
     del parameters[place]
     signature = inspect.Signature(parameters)
 
@@ -349,12 +361,20 @@ def _test_of(
             await fn(*given, **kwargs)
 
         arguments = signature.bind(*args, **kwargs).arguments
-        arguments.pop("self", None)
+        for owner in OWNERS:
+            arguments.pop(owner, None)
         chosen = options.overruled()
         try:
             found = search(program, name_of(fn), chosen, arguments)
         except OtherProgram:
             pass_over()  # the schedule is that of another example
+            raise
+        except NotRepeatable as error:
+            if drawn := drawing(arguments):
+                error.add_note(
+                    f"{drawn}.draw() draws anew in each run of one schedule: draw"
+                    " outside of the test, by what @given is given."
+                )
             raise
         if found.failure is not None:
             raise _reported(found.failure)
@@ -374,20 +394,3 @@ def _reported(failure: Failure) -> BaseException:
         report += f"\n{keep_diagram(SETTINGS.diagrams, failure.diagram('mermaid'))}\n"
     failure.error.add_note(report)
     return failure.error
-
-
-def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
-    name = getattr(fn, "__name__", "test")
-    if not inspect.iscoroutinefunction(fn):
-        raise TypeError(
-            f"{name}() is not async, and a search runs it in Trio. Write"
-            f" async def {name}(world: World)."
-        )
-    parameters = list(inspect.signature(fn).parameters.values())
-    names = [one.name for one in parameters]
-    if names in ([], ["self"]) or "world" in names[int(names[0] == "self") + 1 :]:
-        raise TypeError(
-            f"{name}() has no first parameter for the world. Write"
-            f" async def {name}(world: World)."
-        )
-    return parameters

@@ -9,7 +9,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias, cast
+from urllib.parse import unquote
 
 import attrs
 
@@ -72,7 +74,14 @@ def longer(plan: Plan, messages: Iterable[Crash]) -> list[Plan]:
 
 def write_plan(plan: Plan) -> str:
     """Write a plan as it stands in a token."""
-    return ";".join(f"{src}>{dst}#{number}" for src, dst, number in plan)
+    return ";".join(
+        f"{_quoted(src)}>{_quoted(dst)}#{number}" for src, dst, number in plan
+    )
+
+
+def _quoted(name: str) -> str:
+    """Return a name without the characters that are a plan's own."""
+    return re.sub("[%;>#]", lambda found: f"%{ord(found[0]):02x}", name)
 
 
 def read_plan(text: str) -> Plan:
@@ -87,5 +96,5 @@ def read_plan(text: str) -> Plan:
         src, _, dst = names.partition(">")
         if not (src and dst and number.isdecimal()):
             raise ValueError(f"{text!r} is no plan of crashes")
-        plan.append((src, dst, int(number)))
+        plan.append((unquote(src), unquote(dst), int(number)))
     return tuple(plan)

@@ -80,6 +80,15 @@ def schedule_of(arguments: Iterable[object]) -> Schedule | None:
     return None
 
 
+def drawing(arguments: Mapping[str, object]) -> str:
+    """Return the name of an argument that draws in the test itself: ``st.data()``."""
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is None:
+        return ""
+    kind = hypothesis.strategies.DataObject
+    return next((name for name, one in arguments.items() if isinstance(one, kind)), "")
+
+
 def literals(arguments: Mapping[str, object]) -> dict[str, str]:
     """Return those arguments as text that can be written into a program.
 

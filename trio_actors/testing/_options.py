@@ -17,6 +17,7 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -37,6 +38,10 @@ Order: TypeAlias = Literal["pairwise", "enqueue"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
+
+
+OWNERS = ("self", "cls")
+"""What the first parameter of a method is called."""
 
 
 class Decorator(Protocol):
@@ -75,6 +80,19 @@ class Options:
             )
         if type(self.seed) is not int:
             raise ValueError(f"explore: seed is a number, not {show(self.seed)}.")
+        if not isinstance(cast("object", self.replay), str | None):
+            raise ValueError(
+                "explore: replay is the token of a schedule, as a text, not"
+                f" {show(self.replay)}. Copy it from the report of a failure."
+            )
+        for name, value in [
+            ("exhaustive", self.exhaustive),
+            ("allow_io", self.allow_io),
+        ]:
+            if type(value) is not bool:
+                raise ValueError(
+                    f"explore: {name} is True or False, not {show(value)}."
+                )
         if type(self.faults) is not Faults:
             raise TypeError(
                 f"explore: faults is a Faults, not {show(self.faults)}. Write"
@@ -184,6 +202,35 @@ def check_program(program: object) -> None:
             f"check: {name}() does not take a world, and nothing else. Write async def"
             f" {name}(world: World), and give it more by functools.partial()."
         ) from None
+
+
+def parameters_of(fn: Callable[..., object]) -> list[inspect.Parameter]:
+    """Return the parameters of a test; refuse what cannot be searched.
+
+    Raises:
+        TypeError: It is not async, or has no first parameter for the world.
+    """
+    name = getattr(fn, "__name__", "test")
+    for kind in ("classmethod", "staticmethod"):
+        if type(fn).__name__ == kind:
+            raise TypeError(
+                f"{name}() is a {kind} already. Write @explore() below @{kind}, nearer"
+                " to the function."
+            )
+    if not inspect.iscoroutinefunction(fn):
+        raise TypeError(
+            f"{name}() is not async, and a search runs it in Trio. Write"
+            f" async def {name}(world: World)."
+        )
+    parameters = list(inspect.signature(fn).parameters.values())
+    names = [one.name for one in parameters]
+    own = int(bool(names) and names[0] in OWNERS)
+    if len(names) == own or "world" in names[own + 1 :]:
+        raise TypeError(
+            f"{name}() has no first parameter for the world. Write"
+            f" async def {name}(world: World)."
+        )
+    return parameters
 
 
 def _jobs(wanted: int | None) -> int | None:
