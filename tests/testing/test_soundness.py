@@ -8,15 +8,17 @@ ones.
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, get_args
 
+import attrs
 import pytest
 
 from tests.testing.fuzz import Report, compare, compare_one, program_of
 from tests.testing.hands import Do, Look, Op, Part, Program, Quick, Tied
 from tests.testing.maker import FEATURES, VERBS, make
 from tests.testing.players import perform
-from trio_actors import Supervision
+from trio_actors import Actor, ActorStopped, Request, Supervision, handler
 from trio_actors._runtime import Resource
 from trio_actors.testing import World, check as explored
 from trio_actors.testing._events import Event
@@ -211,6 +213,47 @@ def test_a_run_that_is_given_up_is_counted_and_hinders_no_proof() -> None:
     assert found.verified
     assert found.blocked == 1
     assert found.redundant == 0
+
+
+@attrs.frozen
+class Arm(Request[None]): ...
+
+
+@attrs.frozen
+class Go(Request[None]): ...
+
+
+class Armed(Actor[Arm | Go]):
+    is_armed = False
+
+    @handler
+    def arm(self, message: Arm) -> None:
+        self.is_armed = True
+
+    @handler
+    def go(self, message: Go) -> None:
+        if self.is_armed:
+            self.context.stop()
+
+
+async def stopped_when_armed(world: World) -> None:
+    armed = await world.spawn(Armed)
+
+    async def ask(message: Arm | Go) -> None:
+        with suppress(ActorStopped):
+            await armed.ask(message)
+
+    for message in (Arm(), Go(), Go()):
+        world.client(ask, message)
+    await world.settled()
+    world.dead()
+
+
+def test_a_run_may_be_given_up_also_where_no_time_passes() -> None:
+    """What a handler touches depends on the state: a plan may not know. No doubt."""
+    found = explored(stopped_when_armed)
+    assert found.verified
+    assert (found.blocked, found.redundant) == (2, 0)
 
 
 # --- The fuzz itself: planted errors ------------------------------------------------

@@ -57,7 +57,7 @@ def test_a_late_retry_is_found_only_where_timers_race() -> None:
     assert "paid twice" in str(failure_of(impatient).error)
     idle = check(impatient, timers="idle")
     assert idle.verified
-    assert "timers only at quiescence" in str(idle)
+    assert "(timers only at quiescence, those of one moment in one order)" in str(idle)
 
 
 def test_messages_in_the_order_of_sending_overtake_nobody() -> None:

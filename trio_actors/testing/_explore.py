@@ -255,7 +255,8 @@ def check(
         faults: What may go wrong.
         level: "delivery": which message is next; "checkpoint": also which task is.
         timers: "race": time may pass while messages are on their way; "idle": only
-            when nothing else can happen, which finds no late retry.
+            when nothing else can happen, which finds no late retry, and in one order
+            where two are due at the same moment.
         order: "pairwise": two senders' messages may come in any order; "enqueue": as
             one process takes them.
         allow_io: Let the program use threads and I/O, which nobody controls.
@@ -309,7 +310,8 @@ def explore(
         faults: What may go wrong.
         level: "delivery": which message is next; "checkpoint": also which task is.
         timers: "race": time may pass while messages are on their way; "idle": only
-            when nothing else can happen, which finds no late retry.
+            when nothing else can happen, which finds no late retry, and in one order
+            where two are due at the same moment.
         order: "pairwise": two senders' messages may come in any order; "enqueue": as
             one process takes them.
         allow_io: Let the test use threads and I/O, which nobody controls.

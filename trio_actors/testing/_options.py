@@ -172,7 +172,9 @@ class Options:
     def conditions(self) -> list[str]:
         """Under which conditions a verdict holds."""
         every = {
-            "timers only at quiescence": self.timers == "idle",
+            "timers only at quiescence, those of one moment in one order": (
+                self.timers == "idle"
+            ),
             "messages in the order of sending": self.order == "enqueue",
             f"up to {self.faults.crash} planned crashes": self.faults.crash > 0,
             "I/O as it happened to be": self.allow_io,
