@@ -6,6 +6,7 @@
 # _journal     what every store of events does
 # _registered  which classes can be stored, and what is refused
 # _forms       how values of one type become bytes, and are compared
+# _rejections  declared rejections as bytes, and back
 # _codec       events, states and answers as bytes, and back
 # _memory      a journal for tests, with faults
 # _jobs        what a store is to do, and how tasks wait for it

@@ -6,31 +6,28 @@ Rules of this file:
 * One value is one msgpack array: the name of its tag, its version, its fields as a map.
   A class in a field needs no tag: the type of the field says what it is.
 * An answer is read as the type that its request declares; where that is Any, only what
-  is made of builtin types can be remembered. A rejection comes back as its class, which
-  is looked for among those that are declared, and below them.
+  is made of builtin types can be remembered, and where it is a union of classes, they
+  have tags.
 * Reading takes two steps: the tag, then the fields with the decoder of their class.
-* A Python path is nowhere in an event or a state, so that classes can be moved. A
-  rejection has one: it is kept for a day, not for ever.
+* A Python path is nowhere in an event or a state, so that classes can be moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, TypeVar, final
 
 import attrs
 
-from .._annotations import members, spell
-from .._errors import show
+from .._annotations import NOTHING, members, spell
 from .._messages import Tag
 from ._errors import Unreadable
-from ._forms import DECODE, ENCODE, Form, difference
+from ._forms import DECODE, ENCODE, Form
 from ._registered import check, is_record, msgspec, plain, tag_of
+from ._rejections import decode_rejection, encode_rejection
 
 _envelope = msgspec.msgpack.Decoder(tuple[str, int, msgspec.Raw]).decode
 _answer = msgspec.msgpack.Decoder(tuple[bool, msgspec.Raw]).decode
-_rejection = msgspec.msgpack.Decoder(tuple[str, list[Any], dict[str, Any]]).decode
 _PLAIN = Tag("", 0, None)
 """Of a state without a tag, an int or a dict[str, str]: no class can have it."""
 
@@ -128,7 +125,7 @@ class Codec:
             TypeError: As `encode`.
         """
         entry = self._entry(value)
-        body, back = entry.form.encode(value)
+        body, back = entry.form.stored(value)
         return entry.head + body, back
 
     def decode(self, body: bytes) -> Any:
@@ -203,7 +200,7 @@ class AnswerCodec:
     """How the answers to one kind of command are remembered.
 
     Args:
-        answer: What the request is answered with.
+        answer: What the request is answered with; NOTHING for what is only told.
         raises: The rejections that its handler declares.
         where: The actor's class and the command, for the texts of errors.
     """
@@ -211,20 +208,36 @@ class AnswerCodec:
     def __init__(
         self, answer: Any, raises: tuple[type[Exception], ...], *, where: str
     ) -> None:
-        self._kind = answer
+        self._is_told = answer is NOTHING
+        self._kind = None if self._is_told else answer
         self._raises = raises
         self._where = where
 
     @cached_property
-    def _form(self) -> Form:
+    def _form(self) -> Form | Codec:
         """Made when it is needed: many commands are never remembered."""
-        anything = self._kind in (Any, object) or isinstance(self._kind, TypeVar)
+        kind = self._kind
+        records = [plain(one) for one in members(kind) if is_record(one)]
+        if len(records) > 1 and not all(
+            issubclass(one, msgspec.Struct) for one in records
+        ):
+            return Codec(state=kind, where=self._where)  # a tag says which one it is
+        anything = kind in (Any, object) or isinstance(kind, TypeVar)
         return Form(
-            Any if anything else self._kind,
-            loose=not anything and check(self._kind, self._where),
-            name=f"answer ({spell(self._kind)})",
+            Any if anything else kind,
+            loose=not anything and check(kind, self._where),
+            name=f"answer ({spell(kind)})",
             where=self._where,
         )
+
+    def check(self) -> None:
+        """Refuse a type of answers that cannot be remembered.
+
+        Raises:
+            TypeError: The text says why, and what to write.
+        """
+        made: object = self._form
+        del made
 
     def encode(self, value: object) -> bytes:
         """Return the bytes of an answer.
@@ -232,17 +245,17 @@ class AnswerCodec:
         Raises:
             TypeError: It cannot be remembered.
         """
-        return b"\x92\xc3" + self._form.encode(value)[0]
+        # Whatever the handler of what was told returns: nobody gets it.
+        answer = None if self._is_told else value
+        return b"\x92\xc3" + self._form.stored(answer)[0]
 
     def encode_error(self, error: Exception) -> bytes:
-        """Return the bytes of a declared rejection; what cannot be written, as text."""
-        attributes = {
-            name: _or_text(value)
-            for name, value in vars(error).items()
-            if name != "__notes__"
-        }
-        arguments = [_or_text(value) for value in error.args]
-        return b"\x92\xc2" + ENCODE((_path(type(error)), arguments, attributes))
+        """Return the bytes of a declared rejection.
+
+        Raises:
+            TypeError: It cannot be remembered.
+        """
+        return b"\x92\xc2" + encode_rejection(error, self._where)
 
     def decode(self, body: bytes) -> tuple[bool, Any]:
         """Return True and the answer, or False and the exception to raise.
@@ -254,18 +267,17 @@ class AnswerCodec:
             succeeded, rest = _answer(body)
             if succeeded:
                 return True, self._form.decode(rest)
-            path, arguments, attributes = _rejection(rest)
-            for cls in _with_subclasses(self._raises):
-                if _path(cls) == path:
-                    return False, _revived(cls, arguments, attributes)
+            path, found = decode_rejection(rest, self._raises)
         except Exception as error:
             raise Unreadable(
                 f"{self._where}: the remembered answer cannot be read: {error}."
             ) from error
-        raise Unreadable(
-            f"{self._where}: the remembered rejection {path} is not declared any more."
-            " Name it, or its base class, in raises=."
-        )
+        if found is None:
+            raise Unreadable(
+                f"{self._where}: the remembered rejection {path} is not declared any"
+                " more. Name it, or its base class, in raises=."
+            )
+        return False, found
 
 
 def _either(kinds: list[Any]) -> Any:
@@ -274,48 +286,3 @@ def _either(kinds: list[Any]) -> Any:
     for kind in kinds[1:]:
         union = union | kind
     return union
-
-
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _with_subclasses(
-    classes: Iterable[type[Exception]],
-) -> Iterator[type[Exception]]:
-    """Iterate over classes, then over those below each."""
-    for cls in classes:
-        yield cls
-        yield from _with_subclasses(cls.__subclasses__())
-
-
-def _revived(
-    cls: type[Exception], arguments: list[Any], attributes: dict[str, Any]
-) -> Exception:
-    """Make an exception from its args; without ``__init__`` if that wants others."""
-    try:
-        error = cls(*arguments)
-        if list(error.args) != arguments:
-            raise TypeError
-    except Exception:
-        error = cls.__new__(cls, *arguments)
-    vars(error).update(attributes)
-    return error
-
-
-def _or_text(value: object) -> object:
-    """Return the value if it comes back as what it is, otherwise its text."""
-    if _comes_back(value):
-        return value
-    try:
-        text = str(value)
-    except Exception:
-        text = show(value)
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _comes_back(value: object) -> bool:
-    try:
-        return difference(value, DECODE(ENCODE(value))) is None
-    except Exception:
-        return False

@@ -40,14 +40,18 @@ class Form:
         self._loose = loose
         self._where = where
 
-    def encode(self, value: object) -> tuple[bytes, Any]:
+    def write(self, value: object) -> bytes:
+        """Return the bytes of a value that may be written."""
+        return ENCODE(tightened(value) if self._loose else value)
+
+    def stored(self, value: object) -> tuple[bytes, Any]:
         """Return the bytes of a value, and what is read from them.
 
         Raises:
             TypeError: It cannot be written, or what is read would be something else.
         """
         try:
-            body = ENCODE(tightened(value) if self._loose else value)
+            body = self.write(value)
             back = self.decode(body)
             loss = difference(value, back)
         except Exception as error:
