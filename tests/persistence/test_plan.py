@@ -41,6 +41,12 @@ class Twin:
     number: int
 
 
+@tagged("plan-changed@1")
+@attrs.frozen
+class Changed(Generic[E]):
+    to: E
+
+
 @attrs.frozen
 class Untagged:
     number: int
@@ -113,6 +119,32 @@ def duplicate_tag() -> None:
 
         @applies
         def added(self, event: Added | Twin) -> int:
+            return 0
+
+
+def two_of_one_generic() -> None:
+    class Wrong(EventSourced[Get, Changed[int] | Changed[str], int]):
+        initial = 0
+
+        @handler
+        def get(self, message: Get) -> int:
+            return 0
+
+        @applies
+        def changed(self, event: Changed[int] | Changed[str]) -> int:
+            return 0
+
+
+def generic_with_other_brackets() -> None:
+    class Wrong(EventSourced[Get, Changed[int], int]):
+        initial = 0
+
+        @handler
+        def get(self, message: Get) -> int:
+            return 0
+
+        @applies
+        def changed(self, event: Changed[str]) -> int:
             return 0
 
 
@@ -220,6 +252,9 @@ WRONG: dict[Callable[[], None], str] = {
     no_initial_at_all: "but got None. Return the next state.",
     event_without_tag: "Untagged",
     duplicate_tag: 'two classes have the tag "plan-added@1", Added and Twin',
+    two_of_one_generic: "nothing in the file would tell Changed[int] from Changed[str]",
+    generic_with_other_brackets: "Wrong.changed applies Changed[str], which is none of"
+    " its events: Changed[int].",
     applied_twice: "Wrong has two methods with @applies for Added. Keep one.",
     applied_but_no_event: "Wrong.taken applies Taken, which is none of its events:"
     " Added.",
@@ -263,6 +298,25 @@ async def test_a_method_with_applies_is_overridden_without_it(world: World) -> N
             return self.state + 2 * event.number
 
     assert await (await world.spawn(Twice)).ask(Get()) == 2
+
+
+async def test_an_event_may_be_generic(world: World) -> None:
+    class Cell(EventSourced[Get, Changed[int], int]):
+        initial = 0
+
+        @handler
+        async def get(self, message: Get) -> int:
+            await self.persist(Changed(self.state + 1))
+            return self.state
+
+        @applies
+        def changed(self, event: Changed[int]) -> int:
+            return event.to
+
+    cell = await world.spawn(Cell, name="cell")
+    assert await cell.ask(Get()) == 1
+    cell.restart()
+    assert await cell.ask(Get()) == 2
 
 
 async def test_a_subclass_stores_what_its_base_stores(world: World) -> None:

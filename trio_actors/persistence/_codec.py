@@ -36,6 +36,8 @@ _PLAIN = Tag("", 0, None)
 class _Entry:
     """What is registered under one tag."""
 
+    kind: Any
+    """The class, with what stands in its brackets."""
     tag: Tag
     form: Form
     head: bytes
@@ -79,7 +81,15 @@ class Codec:
         held = self._by_tag.get((tag.name, tag.version))
         if held is None:
             self._by_class[plain(cls)] = self._add(cls, tag)
-        elif self._by_class.get(plain(cls)) is not held:
+        elif held.kind == cls:
+            return
+        elif plain(held.kind) is plain(cls):
+            raise TypeError(
+                f"{self._where}: nothing in the file would tell {spell(held.kind)} from"
+                f" {spell(cls)}: they are one class, with one tag. Write a class with a"
+                " tag of its own for each."
+            )
+        else:
             raise TypeError(
                 f"{self._where}: two classes have the tag"
                 f' "{tag.name}@{tag.version}", {held.form.name} and {spell(cls)}. Give'
@@ -90,7 +100,7 @@ class Codec:
         loose = check(kind, self._where)
         form = Form(kind, loose=loose, name=spell(kind), where=self._where)
         head = b"\x93" + ENCODE(tag.name) + ENCODE(tag.version)
-        entry = _Entry(tag, form, head)
+        entry = _Entry(kind, tag, form, head)
         self._by_tag[tag.name, tag.version] = entry
         return entry
 

@@ -31,6 +31,7 @@ from .._errors import show
 from .._marks import Handler
 from ._codec import AnswerCodec, Codec
 from ._errors import Unreadable
+from ._registered import plain as unbracketed
 
 Fold = TypeVar("Fold", bound=Callable[[Any, Any], Any])
 
@@ -131,7 +132,7 @@ class Plan:
         for name, method in self._marked():
             self._add(name, method)
         for event in self.events:
-            if event not in self.folds:
+            if unbracketed(event) not in self.folds:
                 self._refuse_unapplied(event)
 
     def _refuse_brackets(self, base: type) -> None:
@@ -235,12 +236,12 @@ class Plan:
                     f"{self.name}.{name} applies {spell(one)}, which is none of its"
                     f" events: {known}. Add it in the brackets, or take it away."
                 )
-            if one in self.folds:
+            if unbracketed(one) in self.folds:
                 raise TypeError(
                     f"{self.name} has two methods with @applies for {spell(one)}."
                     " Keep one."
                 )
-            self.folds[one] = method
+            self.folds[unbracketed(one)] = method
 
     def _refuse_unapplied(self, event: Any) -> None:
         raise TypeError(
