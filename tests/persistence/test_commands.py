@@ -25,6 +25,10 @@ from trio_actors.testing import World
 Ref = ActorRef[Any]
 
 
+def instance(ref: Ref) -> Any:
+    return ref._cell.instance
+
+
 @pytest.fixture
 def journal(world: World) -> MemoryJournal:
     journal = MemoryJournal()
@@ -179,6 +183,51 @@ async def test_what_is_told_is_done_once(
     assert [one.reason for one in world.dead()] == ["unasked_answer"] * 2
 
 
+@attrs.frozen
+class Plain:
+    word: str
+
+
+@attrs.frozen
+class Jot:
+    """No request: it is only told."""
+
+    word: str
+    command_id: str
+
+
+async def test_a_message_that_is_no_request_is_done_once(
+    world: World, journal: MemoryJournal
+) -> None:
+    """It has no answer: whatever its handler returns, or declares."""
+
+    class Jots(EventSourced[Jot | Read, Added, tuple[str, ...]]):
+        initial = ()
+
+        @handler(raises=(Refused,))
+        async def jot(self, message: Jot) -> object:
+            await self.persist(Added(message.word))
+            if message.word == "refused":
+                raise Refused("because")
+            return object()
+
+        @handler(reads_only=True)
+        def read(self, message: Read) -> tuple[str, ...]:
+            return self.state
+
+        @applies
+        def added(self, event: Added) -> tuple[str, ...]:
+            return (*self.state, event.word)
+
+    jots = await world.spawn(Jots, name="ledger")
+    for _ in range(2):
+        for word in ("a", "refused"):
+            await jots.tell(Jot(word, word))
+        assert await jots.ask(Read()) == ("a", "refused")
+        jots.restart()
+    assert [one.reason for one in world.dead()] == ["unasked_answer"] * 2
+
+
 async def test_an_id_is_remembered_for_a_while(
     world: World, journal: MemoryJournal
 ) -> None:
@@ -212,6 +261,30 @@ async def test_what_is_forgotten_is_taken_away_a_few_at_a_time(
     assert left == [25, 10, 3]
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_an_answer_of_a_clock_that_was_ahead_does_not_keep_the_later_ones(
+    restarts: bool, world: World, journal: MemoryJournal
+) -> None:
+    class Short(Ledger):
+        remember_for = 10.0
+
+    ledger = await world.spawn(Short, name="ledger")
+    wall = world._runtime.wall
+    world._runtime.wall = lambda: wall() + 1_000
+    await ledger.ask(Do(add(), "ahead"))
+    world._runtime.wall = wall
+    for number in range(5):
+        await ledger.ask(Do(add(), str(number)))
+    if restarts:
+        ledger.restart()
+    await trio.sleep(11)
+    await ledger.ask(Do(add(), "late"))
+    assert [note.key for note in await journal.notes("/ledger")] == ["ahead", "late"]
+    await trio.sleep(1_000)
+    await ledger.ask(Do(add(), "last"))
+    assert [note.key for note in await journal.notes("/ledger")] == ["last"]
+
+
 async def test_a_command_longer_than_the_limit_is_remembered(
     world: World, journal: MemoryJournal
 ) -> None:
@@ -225,6 +298,7 @@ async def test_a_command_longer_than_the_limit_is_remembered(
 
     ledger = await world.spawn(Short, name="ledger")
     assert await ledger.ask(Do(act, "x")) == "done"
+    await ledger.ask(Do(add(), "takes away what is old"))
     assert await ledger.ask(Do(act, "x")) == "done"
 
 
@@ -240,6 +314,86 @@ async def test_an_answer_that_cannot_be_stored_fails_the_command(
     with pytest.raises(ActorFailed, match="TypeError"):
         await ledger.ask(Do(act, "x"))
     assert await ledger.ask(Read()) == await stored(journal) == ()
+
+
+@attrs.frozen
+class Sort(Request[Plain | Jot]):
+    command_id: str
+
+
+def test_an_answer_that_could_never_be_remembered_is_refused_with_the_class() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.sort: .*@tagged\(\"plain@1\"\) above"):
+
+        class Wrong(EventSourced[Sort, Added, int]):  # pyright: ignore[reportUnusedClass]
+            initial = 0
+
+            @handler
+            async def sort(self, message: Sort) -> Plain | Jot:
+                return Plain("a")
+
+            @applies
+            def added(self, event: Added) -> int:
+                return 0
+
+
+@attrs.frozen
+class Holder:
+    held: "FurtherDown"
+
+
+@attrs.frozen
+class Hold(Request[Holder]):
+    command_id: str
+
+
+class Holds(EventSourced[Hold, Added, int]):
+    initial = 0
+
+    @handler
+    async def hold(self, message: Hold) -> Holder:
+        return Holder(FurtherDown())
+
+    @applies
+    def added(self, event: Added) -> int:
+        return 0
+
+
+@attrs.frozen
+class FurtherDown: ...
+
+
+async def test_what_is_in_an_answer_may_be_defined_further_down(world: World) -> None:
+    holds = await world.spawn(Holds)
+    assert await holds.ask(Hold("x")) == await holds.ask(Hold("x"))
+
+
+async def test_what_is_in_an_answer_and_defined_nowhere_is_refused_at_the_start(
+    world: World,
+) -> None:
+    @attrs.frozen
+    class Local: ...
+
+    @attrs.frozen
+    class Inner:
+        held: "Local"
+
+    @attrs.frozen
+    class Get(Request[Inner]):
+        command_id: str
+
+    class Wrong(EventSourced[Get, Added, int]):
+        initial = 0
+
+        @handler
+        async def get(self, message: Get) -> Inner:
+            return Inner(Local())
+
+        @applies
+        def added(self, event: Added) -> int:
+            return 0
+
+    with pytest.raises(StartFailed, match="Inner cannot be stored: its annotations"):
+        await world.spawn(Wrong)
 
 
 async def test_an_answer_that_cannot_be_read_goes_to_the_asker(
@@ -294,8 +448,12 @@ class Later(Ledger):
 
 
 class Other(Actor[Do]):
+    def __init__(self) -> None:
+        self.handled = 0
+
     @handler
     def do(self, message: Do) -> Any:
+        self.handled += 1
         return "other"
 
 
@@ -322,9 +480,10 @@ async def test_a_command_that_is_stashed_is_not_done_yet(
     assert len(await ledger.ask(Read())) == (2 if "stores" in way else 0)
 
 
-@pytest.mark.parametrize("way", ["defers stores", "defers stores waits"])
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("way", ["defers", "defers stores", "defers stores waits"])
 async def test_a_command_that_is_answered_later_is_done_once(
-    way: str, world: World, journal: MemoryJournal
+    way: str, told: bool, world: World, journal: MemoryJournal
 ) -> None:
     """Its repeat is told that the answer is not known: it was given later."""
     ledger = await world.spawn(Later, name="ledger")
@@ -334,25 +493,33 @@ async def test_a_command_that_is_answered_later_is_done_once(
         answers.append(await ledger.ask(Do(add(), way)))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
+        if told:
+            await ledger.tell(Do(add(), way))
+        else:
+            nursery.start_soon(ask)
         await trio.sleep(2)
         with pytest.raises(ActorError, match="the answer was given later"):
             await ledger.ask(Do(add(), way))
+        assert len(instance(ledger).owed) == 1
         await ledger.ask(Do(add(), "open"))
-    assert answers == ["sent"]
-    assert await ledger.ask(Read()) == (way,)
-
-
-async def test_a_command_that_is_only_forwarded_is_forwarded_each_time(
-    world: World, journal: MemoryJournal
-) -> None:
-    ledger = await world.spawn(Later, await world.spawn(Other), name="ledger")
-    assert await ledger.ask(Do(add(), "forwards")) == "other"
-    assert await ledger.ask(Do(add(), "forwards")) == "other"
-    assert await ledger.ask(Do(add(), "forwards stores")) == "other"
+    assert answers == ([] if told else ["sent"])
+    assert await ledger.ask(Read()) == ((way,) if "stores" in way else ())
+    ledger.restart()
     with pytest.raises(ActorError, match="the answer was given later"):
-        await ledger.ask(Do(add(), "forwards stores"))
-    assert await ledger.ask(Read()) == ("forwards stores",)
+        await ledger.ask(Do(add(), way))
+
+
+@pytest.mark.parametrize("way", ["forwards", "forwards stores"])
+async def test_a_command_that_is_forwarded_is_forwarded_once(
+    way: str, world: World, journal: MemoryJournal
+) -> None:
+    other = await world.spawn(Other)
+    ledger = await world.spawn(Later, other, name="ledger")
+    assert await ledger.ask(Do(add(), way)) == "other"
+    with pytest.raises(ActorError, match=r"by defer_reply\(\) or forward\(\)"):
+        await ledger.ask(Do(add(), way))
+    assert await ledger.ask(Do(add(), f"{way} again")) == "other"
+    assert instance(other).handled == 2
 
 
 # --- Batches ---
@@ -363,29 +530,61 @@ class Late(Request[None]):
     command_id: str
 
 
-@attrs.frozen
-class Plain:
-    word: str
-
-
 @pytest.mark.parametrize(
     ("kind", "answers"), [(Do, list[Any]), (Late, list[None]), (Reminder, None)]
 )
-async def test_a_batch_of_what_is_remembered_one_by_one_is_refused(
-    kind: Any, answers: Any, world: World
+def test_a_batch_of_what_is_remembered_one_by_one_is_refused(
+    kind: Any, answers: Any
 ) -> None:
-    class Batches(EventSourced[kind, Added, tuple[str, ...]]):
+    with pytest.raises(TypeError, match=f"{kind.__name__} has a command_id"):
+
+        class Batches(EventSourced[kind, Added, tuple[str, ...]]):  # pyright: ignore[reportUnusedClass]
+            initial = ()
+
+            @handler(batch=10)
+            async def batch(self, messages: list[kind]) -> answers: ...  # pyright: ignore[reportInvalidTypeForm, reportUnknownParameterType]
+
+            @applies
+            def added(self, event: Added) -> tuple[str, ...]:
+                return self.state
+
+
+class Command(Request[int]): ...
+
+
+@attrs.frozen
+class Add(Command):
+    word: str
+    command_id: str = ""
+
+
+async def test_a_batch_refuses_an_id_that_its_class_does_not_have(
+    world: World, journal: MemoryJournal
+) -> None:
+    """Never done twice without a word: a class below it has the id."""
+
+    class Batches(EventSourced[Command | Read, Added, tuple[str, ...]]):
         initial = ()
 
         @handler(batch=10)
-        async def batch(self, messages: list[kind]) -> answers: ...  # pyright: ignore[reportInvalidTypeForm, reportUnknownParameterType]
+        async def batch(self, messages: list[Command]) -> list[int]:
+            adds = [one for one in messages if isinstance(one, Add)]
+            await self.persist(*(Added(one.word) for one in adds))
+            return [len(self.state) for _ in messages]
+
+        @handler(reads_only=True)
+        def read(self, message: Read) -> tuple[str, ...]:
+            return self.state
 
         @applies
         def added(self, event: Added) -> tuple[str, ...]:
-            return self.state
+            return (*self.state, event.word)
 
-    with pytest.raises(StartFailed, match=f"{kind.__name__} has a command_id"):
-        await world.spawn(Batches)
+    ref = await world.spawn(Batches, name="ledger")
+    assert await ref.ask(Add("a")) == 1
+    with pytest.raises(ActorFailed, match="write a handler for Add without it"):
+        await ref.ask(Add("b", "x"))
+    assert await ref.ask(Read()) == ("a",)
 
 
 async def test_a_batch_is_one_transaction(world: World, journal: MemoryJournal) -> None:

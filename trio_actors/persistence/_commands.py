@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from .._answers import answer_of
 from .._errors import ActorError, show
 from .._marks import Handler
 from ._errors import Unreadable
 from ._journal import Note
+from ._plan import Plan, answers_to, has_variables
 from ._reminders import Reminder
 
 if TYPE_CHECKING:
     from .._runtime import Runtime
-    from ._plan import Plan
 
 SWEEP = 16
 """How many answers one command forgets at most: a long pause costs nobody anything."""
@@ -59,6 +61,48 @@ def has_command_id(kind: type) -> bool:
     )
 
 
+def check_command(owner: str, kind: type, info: Handler, *, final: bool) -> None:
+    """Refuse a handler that could not remember what it answers.
+
+    Args:
+        owner: The name of the actor's class.
+        kind: What the handler takes.
+        info: The handler.
+        final: Whether it is an error by now that a name in the answer is not known.
+
+    Raises:
+        TypeError: The text says what to write.
+    """
+    if info.batch > 1:
+        if issubclass(Reminder, kind) or has_command_id(kind):
+            raise _in_batches(owner, kind, info)
+    elif has_command_id(kind) and not has_variables(answer_of(kind)):
+        try:
+            answers_to(kind, info, owner).check()
+        except TypeError as error:
+            if final or not isinstance(error.__cause__, NameError):
+                raise
+
+
+def check_batch(owner: str, messages: Sequence[object], info: Handler) -> None:
+    """Refuse a batch with a command that has an id, which only its class has.
+
+    Raises:
+        TypeError: As for the class that the handler takes.
+    """
+    for one in messages:
+        if command_id_of(one) is not None:
+            raise _in_batches(owner, type(one), info)
+
+
+def _in_batches(owner: str, kind: type, info: Handler) -> TypeError:
+    return TypeError(
+        f"{owner}.{info.name} takes batches, but {kind.__name__} has a command_id: what"
+        " is remembered is remembered one by one. Take batch= away, or write a handler"
+        f" for {kind.__name__} without it."
+    )
+
+
 class Commands:
     """What one actor has answered lately."""
 
@@ -69,6 +113,9 @@ class Commands:
         self._runtime = runtime
         self._seconds = seconds
         self._kept = {note.key: note for note in notes if note.kind == "outcome"}
+        # By their age, whatever the clock did meanwhile; also what was replaced since.
+        self._ages = [(note.at, note.key) for note in self._kept.values()]
+        heapify(self._ages)
 
     def find(self, command: str) -> Note | None:
         """Return what is remembered of a command."""
@@ -84,21 +131,24 @@ class Commands:
         self._kept.pop(note.key, None)
         if note.body is not None:
             self._kept[note.key] = note
+            heappush(self._ages, (note.at, note.key))
 
     def expired(self) -> list[Note]:
         """Return the notes that take away what is older than the limit."""
         found: list[Note] = []
-        if not self._kept:
+        ages = self._ages
+        if not ages:
             return found
         limit = self._limit()
-        for note in self._kept.values():
-            if note.at >= limit or len(found) == SWEEP:
-                break
-            found.append(Note("outcome", note.key))
+        while ages and ages[0][0] < limit and len(found) < SWEEP:
+            at, key = heappop(ages)
+            kept = self._kept.get(key)
+            if kept is not None and kept.at == at:
+                found.append(Note("outcome", key))
         return found
 
     def make_open(self, command: str) -> Note:
-        """Note a command that has stored something, and has no answer yet."""
+        """Note a command whose answer is not known yet, or never here."""
         return Note("outcome", command, self._runtime.wall(), b"")
 
     def make(
@@ -134,7 +184,8 @@ class Commands:
         else:
             text = (
                 f"{name} {note.key!r} was done before, but it ended before its answer"
-                " was known, or the answer was given later. Its events are stored: ask"
+                " was known, or the answer was given later, by defer_reply() or"
+                " forward(), and is not remembered. What it has stored is there: ask"
                 " for the state."
             )
         return False, ActorError(text)

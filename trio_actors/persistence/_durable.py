@@ -28,7 +28,7 @@ from .._behavior import Actor
 from .._errors import show
 from .._gate import Gate, is_turn_of
 from .._marks import Handler
-from ._commands import Commands, command_id_of, has_command_id
+from ._commands import Commands, check_batch, check_command, command_id_of
 from ._journal import Note
 from ._outbox import Outbox
 from ._plan import Plan, make_plan, plan_of
@@ -54,6 +54,12 @@ def _kind_of(cls: type) -> type:
     return cls.__mro__[cls.__mro__.index(_Durable) - 1]
 
 
+def _is_command(kind: type, info: Handler) -> bool:
+    """Whether what a handler does is a transaction."""
+    # Otherwise it stores nothing, and what it sends depends on nothing new.
+    return info.is_async or not info.reads_only or issubclass(Reminder, kind)
+
+
 class _Durable(Actor[C_contra]):
     """An actor with a stream of its own. Its commands are transactions."""
 
@@ -75,6 +81,9 @@ class _Durable(Actor[C_contra]):
         super().__init_subclass__(**kwargs)
         if _Durable not in cls.__bases__:  # as those that users make theirs from have
             cls.__plan__ = make_plan(cls, _kind_of(cls), 2)
+            for kind, info in vars(cls).get("__handlers__", {}).items():
+                if _is_command(kind, info):
+                    check_command(cls.__name__, kind, info, final=False)
 
     @property
     def key(self) -> str:
@@ -164,15 +173,9 @@ class _Durable(Actor[C_contra]):
     @classmethod
     def _wrap(cls, kind: type, info: Handler) -> Handler:
         """Make a transaction of a handler."""
-        is_reminder = issubclass(Reminder, kind)
-        if info.reads_only and not info.is_async and not is_reminder:
-            return info  # it stores nothing, and what it sends depends on nothing new
-        if info.batch > 1 and (is_reminder or has_command_id(kind)):
-            raise TypeError(
-                f"{cls.__name__}.{info.name} takes batches, but {kind.__name__} has a"
-                " command_id: what is remembered is remembered one by one. Take"
-                " batch= away."
-            )
+        if not _is_command(kind, info):
+            return info
+        check_command(cls.__name__, kind, info, final=True)
 
         async def turn(self: _Durable[Any], message: Any) -> object:
             return await self._transact(info, message)
@@ -306,6 +309,8 @@ class _Durable(Actor[C_contra]):
 
     async def _transact(self, info: Handler, message: Any) -> object:
         """Handle one command, or answer it again."""
+        if info.batch > 1:
+            check_batch(type(self).__name__, message, info)
         try:
             command = command_id_of(message) if info.batch == 1 else None
         except (TypeError, ValueError) as error:

@@ -292,11 +292,13 @@ class Plan:
         kind = type(message)
         found = self._answers.get(kind)
         if found is None:
-            answer = answer_of(kind)
-            where = f"{self.name}.{info.name}"
-            found = AnswerCodec(answer, info.raises, where=where)
-            self._answers[kind] = found
+            found = self._answers[kind] = answers_to(kind, info, self.name)
         return found
+
+
+def answers_to(kind: type, info: Handler, owner: str) -> AnswerCodec:
+    """Return what stores the answers to the commands of a class."""
+    return AnswerCodec(answer_of(kind), info.raises, where=f"{owner}.{info.name}")
 
 
 def make_plan(cls: type, base: type, depth: int) -> Plan | None:

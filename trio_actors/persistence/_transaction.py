@@ -149,7 +149,8 @@ class Turn:
             if commands.find(command) is not None:
                 store.note(Note("outcome", command))
         elif isinstance(value, Reply):
-            if store.staged:
+            # Who is asked again could only do it again: the answer passes by here.
+            if store.staged or commands.find(command) is None:
                 store.note(commands.make_open(command))
         else:
             info, message = self._info, self._message
