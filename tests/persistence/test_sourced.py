@@ -277,6 +277,108 @@ async def test_a_snapshot_that_cannot_be_read_costs_time_only(
     assert caplog.text.count("its snapshot after event") == len(damaged)
 
 
+@attrs.frozen
+class Line:
+    count: int
+
+
+@tagged("sourced-lines@1")
+@attrs.frozen
+class Lines:
+    words: float = 0
+    lines: tuple[Line, ...] = ()
+
+
+@attrs.frozen
+class LongLine:
+    count: int
+    words: int = 1
+
+
+@tagged("sourced-lines@1")
+@attrs.frozen
+class MoreLines:
+    words: float = 0
+    lines: tuple[Line, ...] = ()
+    number: int = 0
+
+
+@tagged("sourced-lines@1")
+@attrs.frozen
+class LongLines:
+    words: float = 0
+    lines: tuple[LongLine, ...] = ()
+
+
+@tagged("sourced-lines@1")
+@attrs.frozen
+class FewLines:
+    words: float = 0
+
+
+@tagged("sourced-lines@2", upcast=lambda old: {**old, "number": 0})
+@attrs.frozen
+class NumberedLines:
+    words: float = 0
+    lines: tuple[Line, ...] = ()
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("then", "read"),
+    [
+        (Lines, "g"),
+        (NumberedLines, "g"),  # an upcast says what becomes of each field
+        (MoreLines, "abcdefg"),
+        (LongLines, "abcdefg"),
+        (FewLines, "abcdefg"),
+    ],
+)
+async def test_a_snapshot_of_a_state_with_other_fields_is_not_used(
+    then: Any, read: str, world: World
+) -> None:
+    """S3: a snapshot saves time, and nothing else, also when a field is new."""
+    seen: list[str] = []
+
+    def ledger(state: Any) -> Any:
+        class Counted(EventSourced[Do, Added, state]):
+            initial = state()
+            snapshot_every = 3
+
+            @handler
+            async def do(self, message: Do) -> Any:
+                return await message.act(self)  # type: ignore[arg-type]
+
+            @applies
+            def added(self, event: Added) -> Any:
+                seen.append(event.word)
+                now: Any = self.state
+                changes: dict[str, Any] = {"words": now.words or 1}  # an int at first
+                if hasattr(now, "lines"):
+                    of = LongLine if state is LongLines else Line
+                    changes["lines"] = (*now.lines, of(1))
+                if hasattr(now, "number"):
+                    changes["number"] = now.number + 1
+                return attrs.evolve(now, **changes)
+
+        return Counted
+
+    first = await world.spawn(ledger(Lines), name="ledger")
+    for word in "abcdefg":
+        await first.ask(Do(add(word)))
+    first.kill()
+    await first.wait_stopped()
+    seen.clear()
+    again = await world.spawn(ledger(then), name="ledger")
+    await world.settled()
+    assert "".join(seen) == read
+    await again.ask(Do(add("h")))
+    actor: Any = again._cell.instance
+    state: Any = actor.state
+    assert getattr(state, "number", 8) == (2 if then is NumberedLines else 8)
+    assert len(getattr(state, "lines", "12345678")) == 8
+
+
 async def test_a_state_that_cannot_be_encoded_goes_on_without_snapshots(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

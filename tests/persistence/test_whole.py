@@ -1,13 +1,35 @@
 """Actors that store their whole state: with a revision, compared before it is set."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from trio_actors import ActorFailed, ActorRef, Request, handler, open_actor_system
-from trio_actors.persistence import DurableState, Fenced, MemoryJournal, WriteFailed
+from trio_actors import (
+    ActorFailed,
+    ActorRef,
+    Request,
+    StartFailed,
+    handler,
+    open_actor_system,
+    tagged,
+)
+from trio_actors.persistence import (
+    DurableState,
+    EventSourced,
+    Fenced,
+    Journal,
+    MemoryJournal,
+    Note,
+    PostgresJournal,
+    SQLiteJournal,
+    WriteFailed,
+    applies,
+)
+from trio_actors.persistence._plan import plan_of
 from trio_actors.testing import World
 
 
@@ -19,6 +41,12 @@ class Set(Request[int]):
 
 @attrs.frozen
 class Get(Request[int]): ...
+
+
+@tagged("whole-counted@1")
+@attrs.frozen
+class Counted:
+    number: int
 
 
 @attrs.frozen
@@ -170,6 +198,78 @@ async def test_a_repeated_save_is_done_once(
     cell.restart()
     assert await cell.ask(Set(1, "x")) == 1
     assert await cell.ask(Get()) == 2
+
+
+class Tally(EventSourced[Set | Get, Counted, int]):
+    """Has been a ``Cell`` before, or will be one."""
+
+    initial = 0
+
+    @handler
+    async def set(self, message: Set) -> int:
+        await self.persist(Counted(message.value))
+        return self.state
+
+    @handler(reads_only=True)
+    def get(self, message: Get) -> int:
+        return self.state
+
+    @applies
+    def counted(self, event: Counted) -> int:
+        return event.number
+
+
+Open = Callable[[], Journal]
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def of_any_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Every journal that there is; the same one each time."""
+    if request.param == "memory":
+        memory = MemoryJournal()
+        return lambda: memory
+    if request.param == "sqlite":
+        return lambda: SQLiteJournal(tmp_path / "cell.db")
+    conninfo: str = request.getfixturevalue("conninfo")
+    return lambda: PostgresJournal(conninfo)
+
+
+@pytest.mark.parametrize(("then", "now"), [(Cell, Tally), (Tally, Cell)])
+async def test_what_another_kind_of_actor_has_written_is_not_read(
+    then: Any, now: Any, of_any_kind: Open
+) -> None:
+    """Never a state that is wrong without a word: the one before has another one."""
+    async with open_actor_system("then", journal=of_any_kind()) as system:
+        cell = await system.spawn(then, name="cell")
+        assert await cell.ask(Set(7)) == 7
+    async with open_actor_system("now", journal=of_any_kind()) as system:
+        with pytest.raises(StartFailed) as caught:
+            await system.spawn(now, name="cell")
+    kind, other = now.__bases__[0].__name__, then.__bases__[0].__name__
+    text = (
+        f"{now.__name__}, which is of the kind {kind}: one of the kind {other} has"
+        f" written it. Let {now.__name__} be of that kind again"
+    )
+    assert text in str(caught.value.__cause__)
+    async with open_actor_system("again", journal=of_any_kind()) as system:
+        cell = await system.spawn(then, name="cell")
+        assert await cell.ask(Get()) == 7
+        assert await cell.ask(Set(8)) == 8
+
+
+async def test_events_before_a_state_may_be_there(of_any_kind: Open) -> None:
+    """As a program leaves them that has made a state of them."""
+    async with open_actor_system("then", journal=of_any_kind()) as system:
+        tally = await system.spawn(Tally, name="cell")
+        await tally.ask(Set(7))
+    async with (journal := of_any_kind()).__open_journal__():
+        body = plan_of(Cell, DurableState).state_codec.encode(7)
+        epoch = await journal.claim("/cell")
+        await journal.append("/cell", epoch, 1, [], [Note("state", "", 2.0, body)])
+    async with open_actor_system("now", journal=of_any_kind()) as system:
+        cell = await system.spawn(Cell, name="cell")
+        assert await cell.ask(Get()) == 7
+        assert await cell.ask(Set(8)) == 8
 
 
 @pytest.mark.parametrize("wrong", ["text", None, 1.5])

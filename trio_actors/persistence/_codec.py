@@ -138,6 +138,19 @@ class Codec:
         body, back = entry.form.stored(value)
         return entry.head + body, back
 
+    def is_whole(self, body: bytes, value: object) -> bool:
+        """Whether a value would be written as the bytes that it was read from.
+
+        Otherwise its class, or one in it, has got or lost a field since. To be made by
+        an upcast is no reason: that says what becomes of each field.
+        """
+        entry = self._entry(value)
+        if not body.startswith(entry.head):
+            return True
+        again = entry.head + entry.form.write(value)
+        # A float may have been written from an int.
+        return again == body or bool(DECODE(again) == DECODE(body))
+
     def decode(self, body: bytes) -> Any:
         """Return the event or the state that was stored.
 

@@ -29,6 +29,7 @@ from .._errors import show
 from .._gate import Gate, is_turn_of
 from .._marks import Handler
 from ._commands import Commands, check_batch, check_command, command_id_of
+from ._errors import Unreadable
 from ._journal import Note
 from ._outbox import Outbox
 from ._plan import Plan, make_plan, plan_of
@@ -52,6 +53,16 @@ put = object.__setattr__
 def _kind_of(cls: type) -> type:
     """Return the class in whose brackets stands what a durable class stores."""
     return cls.__mro__[cls.__mro__.index(_Durable) - 1]
+
+
+def wrong_kind(stream: str, actor: object, kind: str, other: str) -> Unreadable:
+    """Make the error for a history that another kind of actor has written."""
+    name = type(actor).__name__
+    return Unreadable(
+        f"{stream} cannot be read by {name}, which is of the kind {kind}: one of the"
+        f" kind {other} has written it. Let {name} be of that kind again, or give it a"
+        " name of its own."
+    )
 
 
 def _is_command(kind: type, info: Handler) -> bool:

@@ -4,17 +4,17 @@ Rules of this file:
 
 * The state is what the events make of the initial one, now as after a restart: an event
   is folded in as it was stored.
-* A snapshot only saves time: without one, or with one that cannot be read, all events
-  are read.
+* A snapshot only saves time: without one, with one that cannot be read, or with one of
+  a state that had other fields, all events are read.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar, cast
 
-from ._durable import UNREAD, _Durable, put
+from ._durable import UNREAD, _Durable, put, wrong_kind
 from ._journal import Note
 from ._store import Store
 
@@ -41,8 +41,9 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
     run of the program may start them in another order.
 
     A command with a field ``command_id`` is done once: when it is repeated, the
-    remembered answer is given, for ``remember_for`` seconds. A failed write, or one of
-    which nobody knows the end, fails the actor; it is never resumed.
+    remembered answer is given, for ``remember_for`` seconds; an ActorError if the
+    answer was given later, by a ``Reply``. A failed write, or one of which nobody knows
+    the end, fails the actor; it is never resumed.
     """
 
     initial: S
@@ -126,31 +127,42 @@ class EventSourced(_Durable[C_contra], Generic[C_contra, E, S]):
         put(self, "_snapshots", kept[-KEPT:])
 
     async def _recover(self, store: Store, notes: Sequence[Note]) -> None:
-        plan = self._plan
-        codec, states = plan.codec, plan.state_codec
+        if any(note.kind == "state" for note in notes):
+            raise wrong_kind(store.stream, self, "EventSourced", "DurableState")
         found = {int(one.key): one for one in notes if one.kind == "snapshot"}
-        after = 0
-        for seq in sorted(found, reverse=True):
-            try:
-                put(self, "_live", states.decode(cast("bytes", found[seq].body)))
-            except Exception as error:
-                log.warning(
-                    "%s: its snapshot after event %d cannot be read (%s). It reads"
-                    " what comes before that.",
-                    store.stream,
-                    seq,
-                    error,
-                )
-            else:
-                after = seq
-                break
         put(self, "_snapshots", tuple(sorted(found)))
-        store.seq = after
-        events = store.journal.read(store.stream, after)
-        try:
+        for seq in sorted(found, reverse=True):
+            if self._take_snapshot(store, seq, cast("bytes", found[seq].body)):
+                store.seq = seq
+                break
+        codec = self._plan.codec
+        async with store.reading(store.seq) as events:
             async for seq, body in events:
                 self._apply(codec.decode(body))
                 store.seq = seq
-        finally:
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
+
+    def _take_snapshot(self, store: Store, seq: int, body: bytes) -> bool:
+        """Begin with a snapshot; return whether it is as good as all the events."""
+        states = self._plan.state_codec
+        try:
+            state = states.decode(body)
+            is_whole = states.is_whole(body, state)
+        except Exception as error:
+            log.warning(
+                "%s: its snapshot after event %d cannot be read (%s). It reads"
+                " what comes before that.",
+                store.stream,
+                seq,
+                error,
+            )
+            return False
+        if is_whole:
+            put(self, "_live", state)
+        else:
+            log.info(
+                "%s: the fields of its state are others than in its snapshot after"
+                " event %d. It reads what comes before that.",
+                store.stream,
+                seq,
+            )
+        return is_whole

@@ -8,7 +8,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .._park import Lot
@@ -90,6 +91,18 @@ class Store:
         events, notes = self.events, list(self.notes.values())
         self.forget()  # another task of the handler may stage the next meanwhile
         await self.append(events, notes)
+
+    @asynccontextmanager
+    async def reading(
+        self, after: int
+    ) -> AsyncGenerator[AsyncIterator[tuple[int, bytes]]]:
+        """Iterate over the events after a sequence number; leaving ends that."""
+        events = self.journal.read(self.stream, after)
+        try:
+            yield events
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
 
     async def idle(self) -> None:
         """Wait for the end of the write under way."""

@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-* A state that was read is the last one that was saved, or none at all.
+* A state that was read is the last one that was saved, or none at all. Nothing comes
+  after it: events are of another kind of actor.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar, cast
 
 import attrs
 
-from ._durable import UNREAD, _Durable, put
+from ._durable import UNREAD, _Durable, put, wrong_kind
 from ._journal import Note
 from ._store import Store
 
@@ -64,3 +65,6 @@ class DurableState(_Durable[C_contra], Generic[C_contra, S]):
                 codec = self._plan.state_codec
                 put(self, "_live", codec.decode(cast("bytes", note.body)))
                 store.seq = int(note.at)
+        async with store.reading(store.seq) as events:
+            async for _ in events:
+                raise wrong_kind(store.stream, self, "DurableState", "EventSourced")
