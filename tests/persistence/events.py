@@ -136,7 +136,7 @@ def lost(kind: Any, value: Any) -> str:
         codec_of(kind)(value)
     text = str(caught.value)
     assert text.startswith("Account: this Noted cannot be stored: ")
-    assert "Nothing was written" in text
+    assert "It was not written" in text
     return text.split("stored: ")[1]
 
 

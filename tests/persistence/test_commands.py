@@ -19,7 +19,15 @@ from trio_actors import (
     handler,
     open_actor_system,
 )
-from trio_actors.persistence import EventSourced, MemoryJournal, Reminder, applies
+from trio_actors.persistence import (
+    EventSourced,
+    MemoryJournal,
+    Note,
+    Reminder,
+    applies,
+)
+from trio_actors.persistence._commands import Commands
+from trio_actors.persistence._plan import plan_of
 from trio_actors.testing import World
 
 Ref = ActorRef[Any]
@@ -283,6 +291,31 @@ async def test_an_answer_of_a_clock_that_was_ahead_does_not_keep_the_later_ones(
     await trio.sleep(1_000)
     await ledger.ask(Do(add(), "last"))
     assert [note.key for note in await journal.notes("/ledger")] == ["last"]
+
+
+async def test_what_was_not_taken_away_is_taken_away_the_next_time(
+    world: World, ledger: Ref
+) -> None:
+    """As when the write was cancelled before it began."""
+    plan = plan_of(Ledger, EventSourced)
+    note = Note("outcome", "x", world._runtime.wall() - 5, b"")
+    commands = Commands(plan, world._runtime, 1.0, [note])
+    away = Note("outcome", "x")
+    assert commands.expired() == commands.expired() == [away]
+    commands.keep(away)
+    assert commands.expired() == []
+
+
+async def test_what_was_replaced_since_is_not_taken_away(
+    world: World, ledger: Ref
+) -> None:
+    now = world._runtime.wall()
+    begun, done = (Note("outcome", "x", at, b"") for at in (now - 5, now))
+    plan = plan_of(Ledger, EventSourced)
+    commands = Commands(plan, world._runtime, 1.0, [begun])
+    commands.keep(done)
+    assert commands.expired() == []
+    assert commands.find("x") == done
 
 
 async def test_a_command_longer_than_the_limit_is_remembered(

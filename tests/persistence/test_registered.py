@@ -169,6 +169,16 @@ def test_the_keys_of_a_dict_may_not_hold_sets() -> None:
         assert "Noted.it cannot be stored: the keys of a dict may not hold sets" in text
 
 
+def test_the_keys_of_a_dict_have_no_room_for_more_than_their_fields() -> None:
+    @attrs.frozen(slots=False)
+    class Key:
+        number: int
+
+    text = refusal(event_of(DICT[Key, int]))
+    assert "Noted.it cannot be stored: the keys of a dict may not hold" in text
+    assert "with room for more than their fields (slots=False" in text
+
+
 @tagged("branch@1")
 @attrs.frozen
 class Branch:

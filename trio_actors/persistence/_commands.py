@@ -116,6 +116,7 @@ class Commands:
         # By their age, whatever the clock did meanwhile; also what was replaced since.
         self._ages = [(note.at, note.key) for note in self._kept.values()]
         heapify(self._ages)
+        self._leaving: list[tuple[float, str]] = []
 
     def find(self, command: str) -> Note | None:
         """Return what is remembered of a command."""
@@ -135,17 +136,23 @@ class Commands:
 
     def expired(self) -> list[Note]:
         """Return the notes that take away what is older than the limit."""
-        found: list[Note] = []
-        ages = self._ages
-        if not ages:
-            return found
+        for one in self._leaving:  # that are still here: their write was cut short
+            if self._is_kept(*one):
+                heappush(self._ages, one)
+        self._leaving = []
+        if not self._ages:
+            return []
         limit = self._limit()
-        while ages and ages[0][0] < limit and len(found) < SWEEP:
-            at, key = heappop(ages)
-            kept = self._kept.get(key)
-            if kept is not None and kept.at == at:
-                found.append(Note("outcome", key))
-        return found
+        while self._ages and self._ages[0][0] < limit and len(self._leaving) < SWEEP:
+            one = heappop(self._ages)
+            if self._is_kept(*one):
+                self._leaving.append(one)
+        return [Note("outcome", key) for _, key in self._leaving]
+
+    def _is_kept(self, at: float, key: str) -> bool:
+        """Whether this, and no later one, is remembered under a key."""
+        kept = self._kept.get(key)
+        return kept is not None and kept.at == at
 
     def make_open(self, command: str) -> Note:
         """Note a command whose answer is not known yet, or never here."""

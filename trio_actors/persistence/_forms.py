@@ -64,7 +64,7 @@ class Form:
     def _refused(self, why: str) -> TypeError:
         # Without the value: what an actor stores does not belong into logs.
         return TypeError(
-            f"{self._where}: this {self.name} cannot be stored: {why}. Nothing was"
+            f"{self._where}: this {self.name} cannot be stored: {why}. It was not"
             " written. Give its fields values of the types that they declare, or"
             " change what they declare."
         )

@@ -163,7 +163,9 @@ class _Walk:
             raise _refused(
                 self._where,
                 place,
-                "the keys of a dict may not hold sets. Write tuples that are sorted.",
+                "the keys of a dict may not hold sets, nor attrs classes with room for"
+                " more than their fields (slots=False, a cached property). Write tuples"
+                " that are sorted, or a class without that.",
             )
 
     def _look_at_record(self, info: Any) -> None:
