@@ -223,7 +223,7 @@ def growing() -> Growing:
         (Overdrawn(Receipt(1)), "args[0]: Receipt would come back as dict"),
         (Overdrawn("", [Color.RED]), "args[1][0]: Color would come back as str"),
         (Slots(Receipt(1), ""), "missing: Receipt would come back as dict"),
-        (growing(), "more: object would come back as str"),
+        (growing(), "more would be there before, or after"),
         (Overdrawn(Mute()), "type Mute is unsupported"),
         (Overdrawn(2**70), "OverflowError"),
         (Overdrawn("\ud800"), "UnicodeEncodeError"),

@@ -138,8 +138,9 @@ def _lost(arguments: list[Any], attributes: dict[str, Any], back: Exception) -> 
         return f"args{loss[0]}: {loss[1]}"
     found = _attributes(back)
     for name in {**attributes, **found}:
-        before, after = attributes.get(name, _MISSING), found.get(name, _MISSING)
-        loss = difference(before, after)
+        if name not in attributes or name not in found:
+            return f"{name} would be there before, or after, and not both times"
+        loss = difference(attributes[name], found[name])
         if loss is not None:
             return f"{name}{loss[0]}: {loss[1]}"
     return ""
