@@ -147,8 +147,8 @@ class Footprints(WorldRuntime):
             self.note("an actor was chosen by its load")
         elif resource == "stream":
             self.note("a stream was read, in whatever order its values came")
-        elif resource in ("name", "key"):
-            self.senders.look((resource, owner), write=write)
+        elif resource == "key" and not owner.startswith("/"):  # and no pool
+            self.senders.look(owner, write=write)
 
     def _look(self) -> None:
         """Note that this step looks at all there is, of which each has a part."""

@@ -21,7 +21,7 @@ from .._waits import CURRENT
 from ._seam import WHO
 
 if TYPE_CHECKING:
-    from ._events import Key, Touched
+    from ._events import Key
     from ._footprints import Footprints
     from ._held import Held
 
@@ -55,7 +55,7 @@ class Senders:
         self._sent: dict[Held, _Sent] = {}
         self._last: dict[Key, list[Held]] = {}
         self._latest: Moment = (-2, 0)  # nothing was sent
-        self._early: dict[Touched, tuple[int, bool]] = {}
+        self._early: dict[str, tuple[int, bool]] = {}
 
     def spawned(self, task: Task, by: Task) -> None:
         """Note that a task was started, if it works for the same as its starter."""
@@ -128,18 +128,18 @@ class Senders:
 
     # --- What is looked up right after something was sent ---
 
-    def look(self, touched: Touched, *, write: bool) -> None:
-        """Doubt what is looked up, or changed, where what was sent might have come.
+    def look(self, key: str, *, write: bool) -> None:
+        """Doubt who is found by a key or topic where what was sent might have come.
 
         In a step of a task it does not, though there was a checkpoint since.
         """
         step, turn = self._pilot.moment
-        early = self._early.get(touched)
+        early = self._early.get(key)
         if early is not None and early[0] < step and (write or early[1]):
             self._pilot.note(
-                f"{' '.join(touched)} was looked up at a checkpoint after something was"
-                ' sent, before which that might have changed it; level="checkpoint"'
-                " tries that, world.settled() waits for it"
+                f"{key} was looked up at a checkpoint after something was sent, which"
+                ' might have come first; level="checkpoint" tries that, world.settled()'
+                " waits for it"
             )
         if self._latest[0] == step and self._latest[1] < turn:
-            self._early[touched] = step, write or (early is not None and early[1])
+            self._early[key] = step, write or (early is not None and early[1])
