@@ -60,10 +60,9 @@ class Batches(Life):
         # Everybody notes it in one place: who waits in between has let others run.
         self.left, self.runtime.began = self.size, time.perf_counter()
 
-    def is_late(self) -> bool:
+    def late(self) -> bool:
         """Whether the time of the batch is over; then no more of it is left."""
-        runtime, begun = self.runtime, self.left < self.size
-        if not begun or time.perf_counter() - runtime.began < runtime.slice:
+        if time.perf_counter() - self.runtime.began < self.runtime.slice:
             return False
         self.size -= self.left  # so many it was
         self.left = 0
@@ -138,8 +137,7 @@ class Batches(Life):
         box, behavior, hand = self.box, self.behavior, self.box.hand
         quick, fast = self.quick, self.quick.fast
         recent, at = self._recent or self.remember(), self._noted
-        few = done = 0
-        self.batching = True
+        few, done, self.batching = 0, 0, True
         try:
             while not self.attention:
                 if not hand:
@@ -148,7 +146,9 @@ class Batches(Life):
                     hand = box.refill()
                 if not few:  # until the next look at the clock
                     left = self.left
-                    if not left or (not left % LOOK and self.is_late()):
+                    if not left or (
+                        left < self.size and not left % LOOK and self.late()
+                    ):
                         break
                     few = left % LOOK or LOOK
                     self.left = left - few
@@ -156,8 +156,7 @@ class Batches(Life):
                 item: object = hand.pop()
                 self.current = item
                 kind = type(item)
-                call = fast.get(kind)
-                if call is not None:
+                if (call := fast.get(kind)) is not None:
                     recent[at & 15] = kind
                     at += 1
                     call(behavior, item)

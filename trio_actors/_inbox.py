@@ -68,7 +68,9 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         while not cell.ends_receiving():
             if not (box.hand or box.tail):
                 await self._sleep()
-            elif not cell.left or (not cell.left % LOOK and cell.is_late()):
+            elif not cell.left or (
+                cell.left < cell.size and not cell.left % LOOK and cell.late()
+            ):
                 cell.end_batch()
                 await checkpoint()
                 cell.begin_batch()

@@ -69,7 +69,7 @@ class Observer(Protocol):
         """Note that these tasks run now, one after the other."""
         ...
 
-    def spawned(self, task: Task, by: Task) -> None:
+    def spawned(self, task: Task, by: Task, /) -> None:
         """Note that a task has started another one."""
         ...
 
@@ -153,9 +153,10 @@ class WorldClock(trio.abc.Clock):
 
     def spawned(self, task: Task) -> None:
         """Tell the observer that a task was started by the one that runs."""
-        by = self.task
-        if self.observer is not None and by is not None:
-            self.observer.spawned(task, by)
+        if not self._at_rest and self.observer is not None:
+            by = getattr(_run.GLOBAL_RUN_CONTEXT, "task", None)
+            if by is not None:
+                self.observer.spawned(task, by)
 
     def begin_batch(self, loop: types.FrameType) -> None:
         """Note that trio's loop begins to run a batch, from its end."""

@@ -24,7 +24,7 @@ from .._open import SystemBlock
 from .._park import WOKEN
 from .._policy import Supervision
 from .._system import ActorSystem
-from ._circles import Circles, Known
+from ._circles import Known
 from ._client import Client
 from ._events import Blocked, Event, Run, Search
 from ._faults import Plan
@@ -205,7 +205,7 @@ class Lab:
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         pilot.bunks = self._bunks
         pilot.looked = self._looked
-        pilot.circles = Circles(pilot, self.circles)
+        pilot.known_circles = self.circles
         run = pilot.run
         self._has_returned = False
         try:

@@ -20,18 +20,18 @@ import attrs
 from .._errors import AskDeadlock, leaves
 from .._runtime import Alarm, Resource
 from .._waits import CURRENT
+from ._circles import Circles, Known
 from ._clock import WorldClock
 from ._events import Event, Ghost, Run, Unsettled
 from ._faults import NO_FAULTS, Faults
 from ._seam import WHO, WorldRuntime
-from ._senders import Senders
 
 if TYPE_CHECKING:
     import trio
     from trio.lowlevel import Task
 
     from .._cell import Cell
-    from ._circles import Circles
+    from ._senders import Senders
 
 CLOCK = ("clock", "")
 SEEN = ("seen", "")
@@ -111,8 +111,9 @@ class Footprints(WorldRuntime):
         super().__init__(rules.seed, clock)
         self.rules: Rules = rules
         self.run: Run = Run()
-        self.circles: Circles  # the lab sets it
-        self.senders: Senders = Senders(self)
+        self.circles: Circles | None = None  # with the first wait of an actor
+        self.known_circles: Known = {}
+        self.senders: Senders  # the pilot sets it
         self.failed: Callable[[Exception], None]  # the world sets it
         self.step: Event | None = None  # the one that goes on
         self.caveats: dict[str, None] = {}  # why not every order was tried
@@ -123,7 +124,7 @@ class Footprints(WorldRuntime):
         self._counts: dict[str, int] = {}
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
-        self._turns = 0  # of trio's loop, since the last step
+        self.turns = 0  # of trio's loop, since the last step
         self._may_expire = self._expires = False
 
     def open(self) -> None:
@@ -172,8 +173,8 @@ class Footprints(WorldRuntime):
 
         A task that goes on and on in it, and never waits, is ended.
         """
-        self._turns += 1
-        if self._turns == self.most:
+        self.turns += 1
+        if self.turns == self.most:
             self.goes_on_and_on()
         step = self.step
         if step is None:
@@ -188,17 +189,15 @@ class Footprints(WorldRuntime):
     @property
     def moment(self) -> tuple[int, int]:
         """The step, and the turn of trio's loop in it."""
-        return self.at, self._turns
-
-    def spawned(self, task: Task, by: Task) -> None:
-        """Note that a task has started another one."""
-        self.senders.spawned(task, by)
+        return self.at, self.turns
 
     def goes_on_and_on(self) -> None:
         """End a step that comes to no end."""
 
     def see_wait(self, asker: Cell, target: Cell) -> None:
         """Note who waits for whom."""
+        if self.circles is None:
+            self.circles = Circles(self, self.known_circles)
         self.circles.begin(asker, target)
 
     def see_failed_turn(self, failure: BaseException | str) -> None:

@@ -158,7 +158,7 @@ class HeldBox(GatedBox):
             return await super().wait_for_room(wants)
         except trio.Cancelled:
             self._touch_room()
-            if (asker := CURRENT.get()) is not None:
+            if (asker := CURRENT.get()) is not None and self.pilot.circles is not None:
                 self.pilot.circles.cut(asker, self.cell)
             raise
 
@@ -237,7 +237,9 @@ class HeldCall(WorldCall[R_co]):
         super().__init__(message, target, asker)
         pilot = cast("Pilot", target.runtime)
         self.asked_for: str = pilot.who()
-        self.asked_by: str = pilot.senders.name(self.asked_for)
+        self.asked_by: str = self.asked_for
+        if pilot.many:
+            self.asked_by = pilot.senders.name(self.asked_for)
 
     def answer(self, value: Any, error: BaseException | None = None) -> None:
         """Give the answer, which is then on its way."""
@@ -249,9 +251,9 @@ class HeldCall(WorldCall[R_co]):
 
     def abort(self, _: object) -> Abort:
         """Take the asker out, who would have waited longer in another order."""
-        asker = self.asker
-        if asker is not None and asker.waits_for is self:
-            cast("Pilot", asker.runtime).circles.cut(asker, self.target)
+        asker, circles = self.asker, cast("Pilot", self.target.runtime).circles
+        if circles is not None and asker is not None and asker.waits_for is self:
+            circles.cut(asker, self.target)
         return super().abort(_)
 
     def arrive(self, held: Held) -> None:

@@ -10,8 +10,9 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -26,6 +27,7 @@ from ._faults import Plan
 from ._footprints import Footprints, Rules, endless, whose
 from ._held import Held, HeldBox, HeldCall
 from ._readers import Reader
+from ._senders import Senders
 from ._world import crash
 
 _IO = "Keep it out of the test, or write allow_io=True."
@@ -46,6 +48,9 @@ class Pilot(Footprints):
         self.search: Search = search
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
+        self.senders: Senders = Senders(self)
+        self.many: bool = False  # somebody has several tasks that send
+        self.spawned: Callable[[Task, Task], None] = self.senders.spawned
         self.over: bool = False  # the program has ended
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
@@ -72,17 +77,21 @@ class Pilot(Footprints):
     def hold(self, held: Held) -> None:
         """Hold back what could happen, behind what has the same key."""
         held.serial = self._serial = self._serial + 1
+        self.senders.latest = self.at, self.turns
         queue = self._channels.get(held.key)
         if queue is None:
             self._channels[held.key] = deque((held,))
         else:
             queue.append(held)
 
+    def sent(self) -> Iterable[Event]:
+        """Return what was sent so far, in this order for each sender and receiver."""
+        return chain(self.run.trace, *self._channels.values())
+
     def begin(self, who: str, apply: Callable[[Held], None]) -> Held:
         """Let a client begin when it is chosen."""
-        key, footprint = ("start", who), {("turn", who): True}
-        held = Held(key, "start", who, footprint, self.at, who, apply=apply)
-        self.hold(held)
+        key, touched = ("start", who), {("turn", who): True}
+        self.hold(held := Held(key, "start", who, touched, self.at, who, apply=apply))
         return held
 
     def mail(self, box: HeldBox, item: Any) -> None:
@@ -92,7 +101,7 @@ class Pilot(Footprints):
             src = item.target.path if isinstance(item, Watch) else "clock"
         else:
             who = self.who()
-            src = self.senders.name(who)
+            src = self.senders.name(who) if self.many else who
             # Who only reads, and sends: in which order, is more than to read.
             self.touch("turn", who)
             if self._commands:
@@ -104,7 +113,7 @@ class Pilot(Footprints):
         )
         if self.rules.enqueue:
             self.touch("room", dst)
-        elif not isinstance(item, Signal):
+        elif self.many and not isinstance(item, Signal):
             self.senders.order(held)
         box.held[held] = None
         self.hold(held)
@@ -127,7 +136,7 @@ class Pilot(Footprints):
 
     def control(self, apply: Callable[[], None], path: str, verb: str) -> None:
         """Let a command act when it is chosen."""
-        src = self.senders.name(self.who())
+        src = self.senders.name(self.who()) if self.many else self.who()
         footprint = {("turn", path): True, ("life", path): True}
         key = ("control", src, path)
         self._commands = True
@@ -136,7 +145,8 @@ class Pilot(Footprints):
             apply()
 
         held = Held(key, "control", path, footprint, self.at, src, verb, apply=act)
-        self.senders.order(held)
+        if self.many:
+            self.senders.order(held)
         self.hold(held)
 
     def _obey_first(self, path: str) -> None:
@@ -183,7 +193,7 @@ class Pilot(Footprints):
         found: list[Any] = []
         for queue in self._channels.values():
             held = queue[0]
-            if held.after and any(one in self._queue(one) for one in held.after):
+            if held.after and self._is_behind(held):
                 continue
             box = held.box
             if box is not None:
@@ -243,7 +253,7 @@ class Pilot(Footprints):
             return enabled[0]
         if self.at >= self.most:
             raise endless(self.at, self.clock.time)
-        self._turns = 0
+        self.turns = 0
         run = self.run
         rank = self.search.choose(run.trace, enabled)
         chosen = enabled[rank]
@@ -337,9 +347,8 @@ class Pilot(Footprints):
         assert reader is not None
         reader.check(self.boxes[reader.path].cell.instance, self.note)
 
-    def _queue(self, held: Held) -> Sequence[Held]:
-        """Return what waits with the same key."""
-        return self._channels.get(held.key, ())
+    def _is_behind(self, held: Held) -> bool:
+        return any(one in self._channels.get(one.key, ()) for one in held.after)
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
@@ -358,7 +367,7 @@ class Pilot(Footprints):
         would come to them in the middle of another one.
         """
         over: Any = Over()
-        self.step = self.circles = self.senders = over
+        self.step = self.circles = self.senders = self.spawned = over
         for box in self.boxes.values():
             box.let_go(over)
         self.boxes.clear()

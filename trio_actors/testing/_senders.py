@@ -21,9 +21,8 @@ from .._waits import CURRENT
 from ._seam import WHO
 
 if TYPE_CHECKING:
-    from ._events import Key
-    from ._footprints import Footprints
-    from ._held import Held
+    from ._events import Event, Key
+    from ._pilot import Pilot
 
 Moment = tuple[int, int]
 """A step, and a turn of trio's loop in it."""
@@ -48,13 +47,15 @@ class _Sent(NamedTuple):
 class Senders:
     """The tasks that send in a run, besides one for each client and actor."""
 
-    def __init__(self, pilot: Footprints) -> None:
+    _names: dict[str, list[str]]  # with the first of them: most runs have none
+    _sent: dict[Event, _Sent]
+    _last: dict[Key, list[Event]]
+
+    def __init__(self, pilot: Pilot) -> None:
         self._pilot = pilot
+        self.latest: Moment = (-2, 0)
+        """When something was sent last."""
         self._found: dict[Task, Sender] = {}
-        self._names: dict[str, list[str]] = {}
-        self._sent: dict[Held, _Sent] = {}
-        self._last: dict[Key, list[Held]] = {}
-        self._latest: Moment = (-2, 0)  # nothing was sent
         self._early: dict[str, tuple[int, bool]] = {}
 
     def spawned(self, task: Task, by: Task) -> None:
@@ -75,28 +76,22 @@ class Senders:
         else:
             name = f"{starter.name} task"
         name = f"{name} {self._pilot.count(name)}"
+        if not self._pilot.many:
+            self._pilot.many = True
+            self._names, self._sent, self._last = {}, {}, {}
+            for event in self._pilot.sent():
+                self._note(event)
         self._found[task] = Sender(name, who, self._pilot.moment)
         self._names.setdefault(who, [who]).append(name)
 
     def name(self, who: str) -> str:
         """Return which task of *who* it is that sends now."""
-        if not self._found:
-            return who
         found = self._found.get(cast("Task", self._pilot.clock.task))
         return who if found is None else found.name
 
-    def order(self, held: Held) -> None:
+    def order(self, held: Event) -> None:
         """Say what an event comes behind, of what other tasks have sent."""
-        self._latest = self._pilot.moment
-        mine = self._last.get(held.key)
-        if mine is None:
-            self._last[held.key] = [held]
-        elif mine[-1].sent == held.sent:
-            mine.append(held)
-        else:  # what is behind the last one is behind those before it
-            mine[:] = mine[-1], held
-        if not self._found:
-            return
+        self._note(held)
         kind, src, dst = held.key
         now = self._sent[held] = self._now()
         for name in self._names.get(now.who, ()):
@@ -105,8 +100,16 @@ class Senders:
                 behind = [one for one in theirs if self.is_behind(one)]
                 held.after += tuple(behind[-1:])
 
-    def is_behind(self, other: Held) -> bool:
+    def _note(self, event: Event) -> None:
+        mine = self._last.setdefault(event.key, [])
+        if mine and mine[-1].sent != event.sent:
+            del mine[:-1]  # what is behind the last one is behind those before it
+        mine.append(event)
+
+    def is_behind(self, other: Event) -> bool:
         """Whether what is sent now comes behind what was sent before."""
+        if not self._pilot.many:
+            return other.src == self._pilot.who()
         now, sent = self._now(), self._sent.get(other)
         if sent is None:  # it was sent when all had one task
             return other.src == now.who
@@ -141,5 +144,5 @@ class Senders:
                 ' might have come first; level="checkpoint" tries that, world.settled()'
                 " waits for it"
             )
-        if self._latest[0] == step and self._latest[1] < turn:
+        if self.latest[0] == step and self.latest[1] < turn:
             self._early[key] = step, write or (early is not None and early[1])
