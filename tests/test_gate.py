@@ -14,6 +14,8 @@ from trio_actors import (
     ActorFailed,
     ActorRef,
     ActorSystem,
+    ChildSpec,
+    Exit,
     Inbox,
     Mailbox,
     Reply,
@@ -689,3 +691,227 @@ async def test_what_a_turn_that_is_cut_short_owed_to_others_fails(
         await slow.tell(Do(add()))
         await trio.sleep(1)
         await end(world, slow)
+
+
+# --- Commands -----------------------------------------------------------------
+
+
+class Listener(Actor[str]):
+    """Writes down what it hears, and its end; perhaps there is one below it."""
+
+    def __init__(self, heard: list[str], below: int = 0) -> None:
+        self.heard = heard
+        self.below = below
+
+    async def started(self) -> None:
+        self.heard.append("started")
+        if self.below:
+            await self.context.spawn(Listener, self.heard, name="below")
+
+    async def stopped(self, reason: Exit) -> None:
+        self.heard.append("stopped")
+
+    @handler
+    def word(self, message: str) -> None:
+        self.heard.append(message)
+
+
+VERBS = ["stop", "drain", "kill", "restart"]
+
+
+async def listener_in(system: ActorSystem, heard: list[str]) -> ActorRef[str]:
+    return await system.spawn(Listener, heard, name="listener")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_command_does_not_overtake_what_was_told_before(
+    verb: str, world: World, journal: MemoryJournal
+) -> None:
+    heard: list[str] = []
+    listener = await listener_in(world, heard)
+
+    async def act(ledger: Ledger) -> None:
+        await ledger.persist(Added("a"))
+        listener.tell_soon("told")
+        getattr(listener, verb)()
+        assert heard == ["started"]
+
+    journal.delay(1)
+    ledger = await ledger_in(world)
+    await ledger.tell(Do(act))
+    await trio.sleep(0.9)
+    assert heard == ["started"]
+    await world.settled()
+    ends = {
+        "stop": ["stopped"],
+        "drain": ["told", "stopped"],
+        "kill": [],
+        "restart": ["started", "told"],
+    }
+    assert heard == ["started", *ends[verb]]
+    lost = [letter.message for letter in world.dead()]
+    assert lost == (["told"] if verb in ("stop", "kill") else [])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("fails", ["write", "handler"])
+async def test_a_command_of_a_turn_that_fails_is_never_done(
+    fails: str, verb: str, world: World, journal: MemoryJournal
+) -> None:
+    heard: list[str] = []
+    listener = await listener_in(world, heard)
+
+    async def act(ledger: Ledger) -> None:
+        await ledger.persist(Added("a"))
+        getattr(listener, verb)()
+        if fails == "handler":
+            raise ValueError
+
+    ledger = await ledger_in(world)
+    if fails == "write":
+        journal.fail_next()
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(act))
+    await listener.tell("still there")
+    await world.settled()
+    assert heard == ["started", "still there"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_whose_end_is_waited_for_gets_first_what_was_sent_there(
+    first: bool, world: World, journal: MemoryJournal
+) -> None:
+    """And below it; what was told to others waits for the end of the turn."""
+    other, heard = Probe[str](world), list[str]()
+    above = await world.spawn(Listener, heard, 1, name="above")
+    below = world.find("/above/below")
+    assert below is not None
+
+    async def act(ledger: Ledger) -> None:
+        if first:
+            await ledger.persist(Added("a"))
+        other.ref.tell_soon("other")
+        below.tell_soon("below")
+        above.tell_soon("above")
+        above.drain()
+        await above.wait_stopped()
+        heard.append("waited")
+        raise ValueError
+
+    ledger = await ledger_in(world)
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(act))
+    assert sorted(heard[2:4]) == ["above", "below"]
+    assert heard[4:] == ["stopped", "stopped", "waited"]
+    if first:
+        assert await other.receive() == "other"  # with what is stored
+    else:
+        await other.expect_no_message()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_what_an_actor_commands_itself(
+    verb: str, world: World, journal: MemoryJournal
+) -> None:
+    """It ends with a command that succeeds; what cuts that short does so at once."""
+    went_on: list[str] = []
+
+    async def act(ledger: Ledger) -> str:
+        await ledger.persist(Added("a"))
+        getattr(ledger.context.ref, verb)()
+        went_on.append(verb)
+        await trio.sleep(1)
+        went_on.append("slept")
+        return "done"
+
+    ledger = await ledger_in(world)
+    if verb in ("stop", "drain"):
+        assert await ledger.ask(Do(act)) == "done"
+        await ledger.wait_stopped()
+    else:
+        with pytest.raises(ActorFailed):
+            await ledger.ask(Do(act))
+    assert went_on == [verb, "slept"][: 1 + (verb in ("stop", "drain"))]
+
+
+@pytest.mark.parametrize("verb", ["stop", "drain"])
+async def test_who_stops_itself_in_a_command_that_fails_starts_again(
+    verb: str, world: World, journal: MemoryJournal
+) -> None:
+    async def act(ledger: Ledger) -> None:
+        await ledger.persist(Added("a"))
+        getattr(ledger.context.ref, verb)()
+
+    ledger = await ledger_in(world)
+    journal.fail_next()
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(act))
+    assert await ledger.ask(Read()) == ()
+
+
+async def test_a_child_is_terminated_with_what_is_told(
+    world: World, journal: MemoryJournal
+) -> None:
+    heard: list[str] = []
+    specs = [ChildSpec(name, Listener, heard) for name in ("a", "b")]
+    top = await world.spawn_supervisor(*specs)
+
+    async def stored(ledger: Ledger) -> None:
+        await ledger.persist(Added("a"))
+        await top.terminate_child("a")
+
+    async def unstored(ledger: Ledger) -> None:
+        await top.terminate_child("b")
+        heard.append("waited")
+        raise ValueError
+
+    ledger = await ledger_in(world)
+    journal.fail_next()
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(stored))
+    assert heard == ["started"] * 2
+    await ledger.ask(Do(stored))
+    assert heard == ["started"] * 2 + ["stopped"]
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(unstored))
+    assert heard == ["started"] * 2 + ["stopped"] * 2 + ["waited"]
+
+
+async def test_a_pool_shrinks_with_what_is_told(
+    world: World, journal: MemoryJournal
+) -> None:
+    pool = await world.spawn_pool(Listener, list[str](), size=3)
+    sizes: list[int] = []
+
+    async def shrink(ledger: Ledger) -> None:
+        await pool.resize(2)
+        sizes.append(len(pool.workers))
+        await ledger.persist(Added("a"))
+        await pool.resize(1)
+        sizes.append(len(pool.workers))
+
+    ledger = await ledger_in(world)
+    await ledger.ask(Do(shrink))
+    assert sizes == [2, 1]
+
+
+async def test_who_offers_a_service_is_stopped_with_what_is_told(
+    world: World, journal: MemoryJournal
+) -> None:
+    heard: list[str] = []
+    key = ServiceKey[str]("listeners")
+    world.register(key, await listener_in(world, heard))
+
+    async def act(ledger: Ledger) -> None:
+        await ledger.persist(Added("a"))
+        world.service(key).tell_soon("told")
+        world.service(key).drain()
+
+    ledger = await ledger_in(world)
+    journal.fail_next()
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(act))
+    assert heard == ["started"]
+    await ledger.ask(Do(act))
+    await world.settled()
+    assert heard == ["started", "told", "stopped"]

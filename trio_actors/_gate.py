@@ -4,7 +4,8 @@ Rules of this file:
 
 * Only turns of durable actors have a gate, and only what their own task, and the tasks
   of nurseries in it, send is held: tasks beside the handlers are not the turn.
-* What is held goes in the order in which it was sent, or not at all.
+* What is held goes in the order in which it was sent, or not at all: messages, answers,
+  and commands to others such as stop.
 """
 
 from __future__ import annotations
@@ -74,11 +75,22 @@ class Gate:
             self.release(place)
         return not self.staged
 
+    def lets_wait(self, path: str) -> None:
+        """Let go what was sent to an actor, or below it, whose end is waited for.
+
+        Unless there is something to wait for first: then it goes with all the rest.
+        """
+        if not self.staged:
+            self._release(lambda place: _is_within(place, path))
+
     def release(self, place: object = None) -> None:
         """Let go what is held; with a *place* only what goes there."""
+        self._release(lambda one: place is None or one == place)
+
+    def _release(self, goes: Callable[[object], bool]) -> None:
         held = self._held
-        going = [one for one in held if place is None or one.place == place]
-        self._held = [one for one in held if place is not None and one.place != place]
+        going = [one for one in held if goes(one.place)]
+        self._held = [one for one in held if not goes(one.place)]
         gate, self.cell.gate = self.cell.gate, None
         try:
             for one in going:
@@ -107,6 +119,18 @@ def hold_here(place: object, go: Callable[[], None]) -> bool:
     if gate is not None:
         gate.hold(place, go, lambda _: None)
     return gate is not None
+
+
+def let_wait_here(path: str) -> None:
+    """Say that this step begins to wait for the end of an actor."""
+    gate = gate_here()
+    if gate is not None:
+        gate.lets_wait(path)
+
+
+def _is_within(place: object, path: str) -> bool:
+    """Whether something goes to the actor of a path, or to one below it."""
+    return f"{getattr(place, 'path', '')}/".startswith(f"{path}/")
 
 
 def is_turn_of(cell: Cell) -> bool:

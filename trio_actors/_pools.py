@@ -27,7 +27,6 @@ from ._policy import Supervision
 from ._ref import ActorRef
 from ._routing import RoutedRef, Router, Routing, takes
 from ._supervisor import Family, family_of
-from ._waits import waiting_for
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -119,8 +118,7 @@ class PoolRef(RoutedRef[M_contra]):
         for ref in leaving:
             ref.drain()
         for ref in leaving:
-            with waiting_for(ref._cell, ref._cell.has_ended, end=True):
-                await ref._cell.wait_ended()
+            await ref.wait_stopped()
 
     def _actors(self) -> Sequence[ActorRef[Any]]:
         """Return the workers, if the pool is open."""

@@ -9,7 +9,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import (
     TYPE_CHECKING,
@@ -34,6 +35,7 @@ from ._box import BURST
 from ._bursts import BATCH
 from ._complaints import mailbox_full
 from ._errors import show
+from ._gate import hold_here, let_wait_here
 from ._messages import Exit, Request, unpacked
 from ._park import WOKEN, let_others_run
 from ._pending import Call, Pending, message_of
@@ -284,6 +286,10 @@ class ActorRef(Generic[M_contra]):
         ``drain()`` and ``kill()`` it returns at once and is final: no restart type
         starts the actor again.
 
+        From a handler of a durable actor these three, and ``restart()``, act with what
+        it tells: in that order, when it is durable, and not if the command fails. Only
+        ``kill()`` and ``restart()`` of itself act at once: they cut it short.
+
         Args:
             detail: Kept in the ``Exit`` that watchers and ``wait_stopped()`` get.
         """
@@ -316,11 +322,25 @@ class ActorRef(Generic[M_contra]):
         self._command("restart", detail)
 
     def _command(self, verb: str, detail: str = "") -> None:
-        cell = self._cell
-        cell.runtime.control(lambda: cell.command(verb, detail), cell.path, verb)
+        self._control(verb, partial(self._cell.command, verb, detail))
+
+    def _control(self, verb: str, apply: Callable[[], None]) -> None:
+        """Let a command act: with what this turn sends, if that is to be durable."""
+        act = partial(self._cell.runtime.control, apply, self.path, verb)
+        # Who cuts itself short has no later.
+        cuts_itself = verb in ("kill", "restart") and self._is_own()
+        if cuts_itself or not hold_here(self, act):
+            act()
+
+    def _is_own(self) -> bool:
+        """Whether it is the ref of the actor of this step."""
+        cell = CURRENT.get()
+        return cell is not None and cell.ref == self
 
     async def wait_stopped(self) -> Exit:
         """Wait until the actor has stopped for good. Always a checkpoint.
+
+        A durable actor lets go first what it has sent there, as when it asks.
 
         Returns:
             Why it stopped.
@@ -328,6 +348,7 @@ class ActorRef(Generic[M_contra]):
         Raises:
             AskDeadlock: The actor cannot stop before the caller's turn ends.
         """
+        let_wait_here(self.path)
         with waiting_for(self._cell, self._cell.has_ended, end=True):
             return await self._cell.wait_ended()
 

@@ -304,7 +304,7 @@ class ServiceRef(RoutedRef[M_contra]):
 
     def _command(self, verb: str, detail: str = "") -> None:
         for ref in self._registry.find_all(self._key):
-            ref._cell.command(verb, detail)
+            ref._command(verb, detail)
 
     async def wait_stopped(self) -> Exit:
         """Wait until the actor that has the key now has stopped."""

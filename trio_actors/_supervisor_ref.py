@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Never, TypeVar
 
 from trio.lowlevel import checkpoint
@@ -10,12 +11,12 @@ from trio.lowlevel import checkpoint
 from ._behavior import Actor, Recipe
 from ._cell import Cell
 from ._family import not_open
+from ._gate import hold_here
 from ._halts import Options
 from ._policy import Supervision, check_child
 from ._ref import ActorRef
 from ._spawner import ChildSpec, _Spawner
 from ._supervisor import Family, family_of
-from ._waits import waiting_for
 
 M = TypeVar("M")
 
@@ -164,9 +165,10 @@ class SupervisorRef(ActorRef[Never], _Spawner):
         if cell is None:
             await checkpoint()
             return
-        cell.command("stop")
-        with waiting_for(cell, cell.has_ended, end=True):
-            await cell.wait_ended()
+        stop = partial(cell.command, "stop")
+        if not hold_here(cell.ref, stop):
+            stop()
+        await ActorRef[Any](cell).wait_stopped()
 
     async def restart_child(self, name: str) -> None:
         """Start a stopped child again from its spec, as a new actor with a new ref.

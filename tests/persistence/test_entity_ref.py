@@ -1,6 +1,7 @@
 """The ref of an entity: how it is told and asked, and what it is equal to."""
 
 import logging
+from contextlib import nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import trio
 import trio.testing
 
 from tests.persistence.bank import Account, Deposit, Deposited, State
+from tests.persistence.ledger import Added, Do as Store, Ledger
 from tests.persistence.people import (
     Do,
     Message,
@@ -335,6 +337,20 @@ async def test_an_entity_offers_a_service(world: World) -> None:
     assert town.said("/p/ada") == list("012345")
 
 
+async def test_who_stops_a_service_stops_the_entity_and_not_its_house(
+    world: World,
+) -> None:
+    key = ServiceKey[Message]("people")
+    people = Entities(world, Town(), name="p")
+    world.register(key, people.get("ada"))
+    assert await people.get("bob").ask(Say()) == 1
+    assert await world.service(key).ask(Say()) == 1
+    world.service(key).stop()
+    await world.settled()
+    assert await people.get("bob").ask(Say()) == 1
+    assert await people.get("ada").ask(Say()) == 2
+
+
 async def test_an_entity_registers_itself(world: World) -> None:
     key = ServiceKey[Message]("people", unique=True)
 
@@ -495,6 +511,29 @@ async def test_what_is_not_durable_does_not_reach_it(
     await trio.sleep(2)
     assert await ada.ask(Say("1")) == 2
     assert town.said("/p/ada") == ["0", "1"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_it_is_stopped_when_that_is_durable(fails: bool, world: World) -> None:
+    journal = MemoryJournal()
+    world.use(journal)
+    town = Town()
+    ada = Entities(world, town, name="p").get("ada")
+
+    async def act(ledger: Ledger) -> None:
+        await ledger.persist(Added("a"))
+        ada.tell_soon(Say("told"))
+        ada.drain()
+
+    assert await ada.ask(Say("first")) == 1
+    ledger = await world.spawn(Ledger, name="ledger")
+    if fails:
+        journal.fail_next()
+    with pytest.raises(ActorFailed) if fails else nullcontext():
+        await ledger.ask(Store(act))
+    await world.settled()
+    assert await ada.ask(Say("last")) == 2 - fails
+    assert town.said("/p/ada") == ["first", *["told"] * (not fails), "last"]
 
 
 # --- The end ------------------------------------------------------------------

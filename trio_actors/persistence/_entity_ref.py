@@ -112,7 +112,7 @@ class EntityRef(RoutedRef[C_contra]):
             if cell is not None:
                 cell.command(verb, detail)
 
-        self._cell.runtime.control(apply, self.path, verb)
+        self._control(verb, apply)
 
     async def wait_stopped(self) -> Exit:
         """Wait until the entity is passive. Always a checkpoint."""
