@@ -115,6 +115,8 @@ class Hand:
     entity: tuple[str, str] | None = None  # of which kind, and its key
     heir: Heir | None = None  # an entity loses nothing
     due: float = math.inf  # its next reminder, by the clock on the wall
+    # Its reminders that failed, the last one last, and when they may come again.
+    retries: dict[str, float] | None = None
 
     def __init__(self) -> None:
         self.task: Task | None = None

@@ -2,14 +2,15 @@
 
 import math
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
 
 from tests.persistence.ledger import Added, Do, Ledger, Read, add
-from trio_actors import ActorFailed, ActorRef, Supervision, handler
-from trio_actors.persistence import DurableState, MemoryJournal, Reminder
+from trio_actors import ActorFailed, ActorRef, Heartbeat, Supervision, handler
+from trio_actors.persistence import DurableState, Entities, MemoryJournal, Reminder
 from trio_actors.testing import World
 
 Ref = ActorRef[Any]
@@ -49,12 +50,12 @@ async def spawn(world: World, cls: Any = Keeps) -> Ref:
     return await world.spawn(cls, name="ledger")
 
 
-async def come_back(ledger: Ref, after: float, world: World) -> Ref:
+async def come_back(ledger: Ref, after: float, world: World, cls: Any = Keeps) -> Ref:
     """Let the program end, and start again *after* seconds."""
     ledger.kill()
     await ledger.wait_stopped()
     await trio.sleep(after)
-    return await spawn(world)
+    return await spawn(world, cls)
 
 
 async def test_one_comes_when_it_is_due_and_once(world: World) -> None:
@@ -384,3 +385,140 @@ async def test_one_that_its_failed_handler_has_taken_back_comes_no_more(
     await ledger.ask(remind("a", 5, every=5))
     await trio.sleep(100)
     assert len(seen) == 1
+
+
+# --- Several that are overdue, of which some fail ------------------------------
+
+
+def failing(*names: str, how: str = "fails") -> Any:
+    """Return a ledger that never handles some of its reminders, and what it saw."""
+    seen: list[tuple[str, float]] = []
+
+    class Fails(Ledger):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            seen.append((message.name, trio.current_time()))
+            if message.name in names:
+                if how == "hangs":
+                    await trio.sleep_forever()
+                raise KeyError
+
+    return Fails, seen
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_one_that_always_fails_keeps_no_other_from_coming(
+    how: str, world: World
+) -> None:
+    """Whichever is due first; and those that fail take turns."""
+    cls, seen = failing("bad", "worse", how=how)
+    ledger = await world.spawn(cls, name="ledger", heartbeat=Heartbeat())
+    for name in ("bad", "worse", "good", "late"):
+        await ledger.ask(remind(name, 12 if name == "late" else 10))
+    await trio.sleep(40)
+    names = [name for name, _ in seen]
+    assert names.count("good") == names.count("late") == 1
+    assert set(names[:4]) == {"bad", "worse", "good", "late"}
+    assert abs(names.count("bad") - names.count("worse")) <= 1
+    tries = [at for name, at in seen if name in ("bad", "worse")]
+    assert all(two - one >= 2 for one, two in pairwise(tries))
+
+
+@pytest.mark.parametrize("idle_after", [0.1, 100])
+async def test_one_that_always_fails_keeps_its_turn_while_its_entity_is_passive(
+    idle_after: float, world: World
+) -> None:
+    cls, seen = failing("bad")
+    ledger = Entities(world, cls, name="ledger", idle_after=idle_after).get("one")
+    for name in ("bad", "good"):
+        await ledger.ask(remind(name, 10))
+    await trio.sleep(25)
+    assert [name for name, _ in seen] == ["bad", "good", *["bad"] * 7]
+    assert [at for _, at in seen[1:]] == [12, 12, 14, 16, 18, 20, 22, 24]
+
+
+async def test_one_that_failed_and_is_not_there_any_more_is_forgotten(
+    world: World, journal: MemoryJournal
+) -> None:
+    """It was taken away by a write of which nobody knew the end."""
+
+    class Fails(Ledger):
+        @handler
+        async def on_reminder(self, message: Reminder) -> None:
+            journal.fail_next(after_commit=True)
+
+    ledger = await spawn(world, Fails)
+    await ledger.ask(remind("bad", 10))
+    await trio.sleep(20)
+    assert await ledger.ask(Read()) == ()
+    assert ledger._cell.retries == {}
+
+
+# --- One that is set at each start ----------------------------------------------
+
+
+def at_start(delay: float, every: float | None) -> Any:
+    class AtStart(Keeps):
+        async def started(self) -> None:
+            await self.remind("a", delay, every=every)
+
+    return AtStart
+
+
+async def test_one_that_is_due_is_not_put_off_by_the_start_that_it_leads_to(
+    world: World,
+) -> None:
+    """An entity sets it whenever it is activated, and it is what activates it."""
+    entities = Entities(world, at_start(10, 10), name="ledger", idle_after=1)
+    ledger = entities.get("one")
+    await ledger.ask(Read())
+    await trio.sleep(35)
+    assert await ledger.ask(Read()) == tuple(
+        f"a at {at} missed 0" for at in (10, 20, 30)
+    )
+
+
+@pytest.mark.parametrize("every", [None, 10])
+async def test_one_that_was_missed_comes_also_if_the_start_sets_it(
+    every: float | None, world: World, journal: MemoryJournal
+) -> None:
+    cls = at_start(10, every)
+    ledger = await come_back(await spawn(world, cls), 35, world, cls)
+    await trio.sleep(0.1)
+    writes = journal.statistics()["writes"]
+    assert await ledger.ask(Read()) == (f"a at 35 missed {3 if every else 1}",)
+    assert writes == 2  # the first start, and the handler
+
+
+async def test_starts_do_not_put_one_off_that_is_still_to_come(
+    world: World, journal: MemoryJournal
+) -> None:
+    cls = at_start(10, 100)
+    ledger = await come_back(await spawn(world, cls), 6, world, cls)
+    ledger.restart()
+    await trio.sleep(6)
+    assert await ledger.ask(Read()) == ("a at 10 missed 0",)
+
+
+@pytest.mark.parametrize(("delay", "every"), [(10, 50), (1, 100)])
+async def test_a_start_sets_one_anew_that_comes_sooner_or_in_another_interval(
+    delay: float, every: float, world: World, journal: MemoryJournal
+) -> None:
+    ledger = await spawn(world, at_start(10, 100))
+    ledger = await come_back(ledger, 6, world, at_start(delay, every))
+    await trio.sleep(12)
+    at = 6 + delay
+    assert await ledger.ask(Read()) == (f"a at {at} missed 0",)
+
+
+async def test_a_start_may_take_one_back_and_set_it_anew(
+    world: World, journal: MemoryJournal
+) -> None:
+    class Anew(Keeps):
+        async def started(self) -> None:
+            await self.cancel_reminder("a")
+            await self.remind("a", 10)
+
+    ledger = await come_back(await spawn(world, Anew), 35, world, Anew)
+    await trio.sleep(20)
+    assert await ledger.ask(Read()) == ("a at 45 missed 0",)

@@ -135,7 +135,8 @@ class _Durable(Actor[C_contra]):
 
         It is stored with the command in hand. What was due while nobody was there
         comes once, at the next start, and says how often it was missed. A reminder of
-        the same name is replaced.
+        the same name is replaced; but in ``started()``, where each start would put it
+        off, one of the same name and *every* stays if it is due already, or sooner.
 
         Args:
             name: Which one.
@@ -149,7 +150,8 @@ class _Durable(Actor[C_contra]):
         """
         store = await self._begin_write("remind")
         note = self._reminders.make(name, delay, every)
-        store.note(note)
+        if note is not None:
+            store.note(note)
         await self._end_write()
 
     async def cancel_reminder(self, name: str) -> None:
@@ -340,7 +342,7 @@ class _Durable(Actor[C_contra]):
             self._roll_back()
             failed = isinstance(error, Exception)
             gate.drop(self._broken or (error if failed else "was cut short"))
-            if failed and isinstance(message, Reminder):
+            if isinstance(message, Reminder):
                 self._reminders.again(message)
             raise
         finally:

@@ -84,6 +84,7 @@ class House:
         self._waiting: dict[str, list[Any]] = {}  # for the next activation
         self._alarm: Alarm | None = None
         self._due: dict[str, tuple[float, Alarm]] = {}
+        self._retries: dict[str, dict[str, float]] = {}  # see Cell.retries
 
     def open(self, keeper: Cell) -> None:
         """Live below *keeper*, in each of its incarnations."""
@@ -130,6 +131,7 @@ class House:
         cell.heir = self
         cell.ref = EntityRef(self, key, name)
         self.active[key] = cell
+        cell.retries = self._retries.pop(key, None)
         if key in self._due:
             cell.due, alarm = self._due.pop(key)  # until it has read that itself
             alarm.cancel()
@@ -142,6 +144,8 @@ class House:
         key = cell.entity[1]
         del self.active[key]
         self._used.pop(key, None)
+        if cell.retries:
+            self._retries[key] = cell.retries
         if key in self._waiting:
             self._hand_over(key)
             return

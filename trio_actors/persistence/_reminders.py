@@ -6,6 +6,8 @@ Rules of this file:
   clock that is set back or forth moves nothing while the actor lives.
 * A reminder is taken away, or moved on, in the append of the command that handles it:
   one that was not handled comes again.
+* One that fails is the last of those that are overdue when it comes again: it keeps no
+  other from coming. That outlives incarnations, and activations of an entity.
 """
 
 from __future__ import annotations
@@ -49,14 +51,34 @@ class Reminders:
     def __init__(self, cell: Cell, notes: Sequence[Note]) -> None:
         self._cell = cell
         self._notes = {note.key: note for note in notes if note.kind == "reminder"}
+        if cell.retries:
+            kept = {key: at for key, at in cell.retries.items() if key in self._notes}
+            cell.retries = kept
         self.publish()
 
     def publish(self) -> None:
-        """Say on the cell when the next one is due, for when it is passive."""
-        self._cell.due = min((one.at for one in self._notes.values()), default=math.inf)
+        """Say on the cell when the next one comes, for when it is passive."""
+        wall = self._cell.runtime.wall()
+        soonest = wall + self._pause()
+        self._cell.due = min(
+            (one.at if one.at > wall else soonest for one in self._notes.values()),
+            default=math.inf,
+        )
 
-    def make(self, name: str, delay: float, every: float | None) -> Note:
+    def _pause(self) -> float:
+        """Return for how many seconds none comes that is overdue: one has failed."""
+        retries = self._cell.retries
+        return max(0.0, max(retries.values()) - self._now()) if retries else 0.0
+
+    def _now(self) -> float:
+        return self._cell.runtime.now()
+
+    def make(self, name: str, delay: float, every: float | None) -> Note | None:
         """Make the note of a reminder.
+
+        Returns:
+            None if the actor is just starting, and the same one comes sooner: whoever
+            sets one at each start would put it off each time, perhaps for ever.
 
         Raises:
             TypeError: The actor does not handle reminders; an argument is of another
@@ -86,17 +108,26 @@ class Reminders:
                 f"every= is seconds, more than 0, between reminders, not {every!r}."
             )
         at = self._cell.runtime.wall() + delay
+        known = self._notes.get(name)
+        starts = self._cell.phase in ("starting", "restarting")
+        if starts and known and known.at <= at and _interval(known) == (every or 0):
+            return None
         return Note("reminder", name, at, repr(every or 0.0).encode())
 
     def arm(self) -> None:
         """Set the timers of all of them."""
-        pause = AGAIN if self._cell.incarnation > 1 else 0.0
-        for note in self._notes.values():
-            self._set_timer(note, pause)
+        again = AGAIN if self._cell.incarnation > 1 else 0.0
+        pause = max(again, self._pause())
+        failed = [*(self._cell.retries or ())]
+        others = [key for key in self._notes if key not in failed]
+        for key in others + failed:
+            self._set_timer(self._notes[key], pause)
 
     def set(self, note: Note) -> None:
         """Set the timer of a reminder that is stored, or take it away."""
         self._notes.pop(note.key, None)
+        if self._cell.retries:
+            self._cell.retries.pop(note.key, None)
         if note.body is None:
             cancel_timer(self._cell, (Reminder, note.key))
         else:
@@ -133,7 +164,11 @@ class Reminders:
         """Let a reminder that was not handled come again."""
         note = self._notes.get(message.name)
         if note is not None:
+            others = dict(self._cell.retries or {})
+            others.pop(note.key, None)
+            self._cell.retries = {**others, note.key: self._now() + AGAIN}
             self._set_timer(note, AGAIN)
+            self.publish()
 
 
 def _id_of(note: Note) -> str:
