@@ -253,6 +253,11 @@ class Recipe:
         make = self._make
         return make if isinstance(make, type) else None
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its label is its own name, not that of whatever makes it."""
+        return self.is_function or isinstance(_unwrap(self._make), type)
+
     def build(self, cell: Cell) -> Actor[Any]:
         """Make an instance that has its context from ``__init__`` on."""
         global _building  # noqa: PLW0603  # __init__ has no parameter for it

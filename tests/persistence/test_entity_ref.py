@@ -3,6 +3,7 @@
 import logging
 from contextlib import nullcontext
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,20 @@ async def test_numbers_are_checked(idle_after: float, world: World) -> None:
         Entities(world, Account, idle_after=idle_after)
     with pytest.raises(ValueError, match="limit"):
         Entities(world, Account, limit=0)
+
+
+async def test_what_a_function_makes_is_given_a_name(world: World) -> None:
+    """Its own is no name for a history: another function would begin it anew."""
+    world.use(MemoryJournal())
+    assert await Entities(world, Account).get("ada").ask(Deposit(1)) == 1
+    for make in (lambda: Account(), partial(lambda: Account()), Town()):
+        factory: Any = make
+        with pytest.raises(TypeError, match="and no name for the streams"):
+            Entities(world, factory)
+    world.find("/account").stop()  # type: ignore[union-attr]
+    await world.settled()
+    again = Entities(world, partial(Account))
+    assert await again.get("ada").ask(Deposit(1)) == 2
 
 
 async def test_without_a_journal_only_plain_actors_are_entities(

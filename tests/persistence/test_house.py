@@ -129,7 +129,7 @@ async def test_a_factory_that_fails_is_the_start_that_fails(
     def make() -> Person:
         raise OSError("no room")
 
-    people = Entities(world, make)
+    people = Entities(world, make, name="p")
     caplog.set_level(logging.CRITICAL, "trio_actors")
     with pytest.raises(ActorStopped, match="no room"):
         await people.get("ada").ask(Say())

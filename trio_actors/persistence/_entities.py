@@ -79,12 +79,14 @@ class Entities(Generic[C_contra]):
             limit: How many are active at most, unless more are busy; the one that was
                 used longest ago goes first.
             name: What their streams are called: the name of the class in small letters
-                if None. Give one before you rename the class.
+                if None. Give one before you rename the class, and if a function makes
+                them.
 
         Raises:
             NameTaken: There are entities, or an actor, of that name: share one
                 ``Entities`` for each kind.
             RuntimeError: They are durable, and the system has no journal.
+            TypeError: A function makes them, and they have no name.
             ValueError: A number is out of range.
         """
         if not idle_after > 0:
@@ -92,6 +94,13 @@ class Entities(Generic[C_contra]):
         if not limit >= 1:
             raise ValueError(f"limit is a number of entities from 1, not {limit!r}.")
         recipe = Recipe(actor, ())
+        if not (name or recipe.is_named):
+            raise TypeError(
+                f"Entities() got the function {recipe.label!r} and no name for the"
+                " streams of what it makes: with another function each history would"
+                " begin empty. Write name=, the class's in small letters, or"
+                f" {recipe.label!r} if there are histories by that name already."
+            )
         journal = journal_for(system, recipe)
         self._house = House(recipe, journal, idle_after, limit)
         label = name or recipe.label
