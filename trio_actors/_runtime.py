@@ -43,9 +43,9 @@ Resource: TypeAlias = Literal[
 ]
 """What a step can touch: an actor's turns, its life, the room in its mailbox, its
 watchers, a supervisor's window and children, a path, a key or topic, the names below a
-parent, the time, random numbers and turns of a router, a stream that was opened, the
-faults of a journal; all there is, for who looks at the whole system. Who is in a pool
-is a key, too.
+parent, the time, random numbers and turns of a router, a stream that was opened, what a
+journal in memory has of an actor ("": which write fails, and all of it); all there is,
+for who looks at the whole system. Who is in a pool is a key, too.
 
 What happens often only reads, so that it commutes: a send the life of its receiver, an
 end the names below its parent. Who looks at all of that, or ends it, is a writer."""

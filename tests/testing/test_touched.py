@@ -4,7 +4,7 @@ In each program one order fails. A search of all orders finds it, as one does in
 no two steps are taken for independent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
@@ -25,7 +25,7 @@ from trio_actors import (
     handler,
     tagged,
 )
-from trio_actors.persistence import EventSourced, MemoryJournal, applies
+from trio_actors.persistence import EventSourced, MemoryJournal, Reminder, applies
 from trio_actors.testing import Faults, World, check
 
 # --- Questions that nobody waits for any more --------------------------------------
@@ -217,13 +217,17 @@ class Added:
     amount: int
 
 
-class Account(EventSourced[Add, Added, int]):
+class Account(EventSourced[Add | Reminder, Added, int]):
     initial = 0
 
     @handler
     async def add(self, message: Add) -> int:
         await self.persist(Added(message.amount))
+        await self.remind("statement", 10)
         return self.state
+
+    @handler
+    def due(self, message: Reminder) -> None: ...
 
     @applies
     def added(self, event: Added) -> int:
@@ -248,6 +252,43 @@ async def failing_journal(world: World) -> None:
     world.client(ask)
     world.client(trouble)
     await world.settled()
+
+
+def looks_into(look: Callable[[MemoryJournal], Awaitable[bool]]) -> Program:
+    """Return a program in which somebody looks into the journal, not too early."""
+
+    async def program(world: World) -> None:
+        journal = MemoryJournal()
+        world.use(journal)
+        account = await world.spawn(Account, name="account")
+        other = await world.spawn(Counter)
+
+        async def ask() -> None:
+            await other.ask(Get())
+            assert await look(journal)
+
+        world.client(account.ask, Add())
+        world.client(ask)
+        await world.settled()
+
+    program.__qualname__ = look.__qualname__
+    return program
+
+
+async def all_is_written(journal: MemoryJournal) -> bool:
+    return journal.statistics()["events"] == 1
+
+
+async def all_is_read(journal: MemoryJournal) -> bool:
+    return len([event async for event in journal.read("/account", 0)]) == 1
+
+
+async def all_is_kept(journal: MemoryJournal) -> bool:
+    return len(await journal.notes("/account")) == 1
+
+
+async def one_is_due(journal: MemoryJournal) -> bool:
+    return len(await journal.pending("/")) == 1
 
 
 # --- Crashes that the test asks for --------------------------------------------------
@@ -287,6 +328,7 @@ async def crashed_while_busy(world: World) -> None:
 FAILING: Sequence[Program] = [
     *(abandoned, forgotten, raced, resized, keyed, passed_on, forwarded),
     *(workers_seen, failing_journal, crashed_while_busy),
+    *map(looks_into, (all_is_written, all_is_read, all_is_kept, one_is_due)),
     looks(lambda world: world.statistics()["handled"] == 0),
     looks(lambda world: world.snapshot().handled == 0),
     looks(lambda world: not world.dead()),

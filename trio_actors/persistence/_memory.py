@@ -39,11 +39,15 @@ class _Stream:
     notes: dict[tuple[str, str], Note] = attrs.Factory(dict[tuple[str, str], Note])
 
 
-def _touch_faults(*, write: bool) -> None:
-    """Tell a search what depends on which write fails."""
+def _touch(stream: str, *, write: bool) -> None:
+    """Tell a search what depends on a stream, and on what is written there.
+
+    Without a name it is what all streams have to do with: which write fails, and who
+    looks at all of them.
+    """
     system = SYSTEM.get()
     if system is not None:
-        system._runtime.touch("journal", "", write=write)
+        system._runtime.touch("journal", stream, write=write)
 
 
 class MemoryJournal(Journal):
@@ -73,17 +77,18 @@ class MemoryJournal(Journal):
             after_commit: Let them be stored nevertheless: the answer was lost.
             skip: How many succeed before that.
         """
-        _touch_faults(write=True)
+        _touch("", write=True)
         self._failing = [after_commit] * times
         self._skipping = skip
 
     def delay(self, seconds: float) -> None:
         """Let each write from now on take so long; 0 is the default."""
-        _touch_faults(write=True)
+        _touch("", write=True)
         self._delay = seconds
 
     def statistics(self) -> Mapping[str, int]:
         """Return the number of ``writes``, ``streams`` and ``events``."""
+        _touch("", write=True)  # each write reads it
         return {
             "writes": self._writes,
             "streams": len(self._streams),
@@ -122,6 +127,8 @@ class MemoryJournal(Journal):
         """Become the writer of a stream. As in `Journal`."""
         await checkpoint()
         kept = self._stream(stream)
+        _touch("", write=False)
+        _touch(stream, write=True)
         kept.epoch += 1
         return kept.epoch
 
@@ -153,7 +160,7 @@ class MemoryJournal(Journal):
 
     def _next_fault(self) -> bool | None:
         """Return whether this write fails before its commit, False, or after it."""
-        _touch_faults(write=bool(self._failing))
+        _touch("", write=bool(self._failing))
         if self._skipping and self._failing:
             self._skipping -= 1
             return None
@@ -168,6 +175,7 @@ class MemoryJournal(Journal):
         notes: Sequence[Note],
     ) -> None:
         kept = self._stream(stream)
+        _touch(stream, write=True)
         check_writer(stream, epoch, after, held=kept.epoch, last=kept.last)
         kept.events += enumerate(events, after + 1)
         kept.last += size_of(events, notes)
@@ -181,6 +189,7 @@ class MemoryJournal(Journal):
         """Iterate over the events after a sequence number. As in `Journal`."""
         kept = self._stream(stream)
         await checkpoint()
+        _touch(stream, write=False)
         for seq, body in list(kept.events):
             if seq > after:
                 yield seq, body
@@ -189,6 +198,7 @@ class MemoryJournal(Journal):
         """Return the notes of a stream. As in `Journal`."""
         kept = self._stream(stream)
         await checkpoint()
+        _touch(stream, write=False)
         return list(kept.notes.values())
 
     async def pending(self, prefix: str) -> Sequence[tuple[str, Note]]:
@@ -197,6 +207,7 @@ class MemoryJournal(Journal):
         if not self._opened:
             raise not_open(self)
         await checkpoint()
+        _touch("", write=True)  # each write reads it
         return [
             (name, note)
             for name, kept in self._streams.items()
