@@ -1,5 +1,6 @@
 """The journal in PostgreSQL does what every journal does, and more of its own."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -90,11 +91,60 @@ async def test_who_may_not_make_tables_may_use_those_that_are_there(
     async with journal.__open_journal__():
         assert await journal.claim("s") == 1
     # And where there are none, it is said what is not allowed.
-    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema public"):
-        async with PostgresJournal(
-            place.replace(f"search_path={schema}", "search_path=public")
-        ).__open_journal__():
-            pass
+    nowhere = place.replace(f"search_path={schema}", "search_path=public")
+    with pytest.raises(OSError, match=r"schema public\. Grant this user usage"):
+        await opened(nowhere)
+
+
+async def opened(conninfo: str) -> None:
+    async with PostgresJournal(conninfo).__open_journal__():
+        pass
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_database_that_is_only_read_is_refused_when_it_is_opened(
+    first: bool, conninfo: str
+) -> None:
+    if not first:
+        await opened(conninfo)
+    only_read = conninfo.replace(
+        "options='", "options='-c default_transaction_read_only=on "
+    )
+    with pytest.raises(
+        OSError, match=r"read-only transaction\. Connect to a server that may"
+    ):
+        await opened(only_read)
+
+
+async def test_without_a_schema_it_is_said_how_to_name_one(conninfo: str) -> None:
+    nowhere = re.sub("search_path=[a-z_0-9]+", "search_path=nowhere", conninfo)
+    with pytest.raises(
+        OSError,
+        match=r"create in\. Make the schema, or name another: .*search_path=\.\.\.",
+    ):
+        await opened(nowhere)
+
+
+async def test_rights_that_are_taken_away_fail_the_write_with_advice(
+    conninfo: str, aside: Connection
+) -> None:
+    await opened(conninfo)
+    (schema,) = aside.execute("select current_schema").fetchall()[0]
+    for command in (
+        "create role {} login",
+        "grant usage on schema {0} to {0}",
+        "grant all on all tables in schema {0} to {0}",
+    ):
+        aside.execute(command.format(schema).encode())
+    place = conninfo.replace("user=tester", f"user={schema}")
+    journal = PostgresJournal(place)
+    async with journal.__open_journal__():
+        aside.execute(f"revoke all on trio_actors_stream from {schema}".encode())
+        with pytest.raises(WriteFailed, match="on the tables trio_actors_") as caught:
+            await journal.claim("s")
+        assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(OSError, match="permission denied for table trio_actors_stream"):
+        await opened(place)
 
 
 async def test_tables_of_another_version_are_left_alone(

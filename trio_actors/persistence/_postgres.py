@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias, cast
 
 from ._errors import Damaged, WriteFailed
 from ._group import GroupJournal
@@ -40,6 +40,7 @@ from ._postgres_rows import (
     SET_STREAMS,
     TABLES,
     VERSION,
+    WRITABLE,
     Changes,
     Place,
     Stream,
@@ -64,6 +65,13 @@ KNOWN = 100_000
 WAITED_MS = 10_000
 """How long a write waits for the writes of others."""
 
+_ADVICE = {
+    "25006": "Connect to a server that may be written to, and not to a standby.",
+    "3F000": "Make the schema, or name another: options='-c search_path=...'.",
+    "42501": "Grant this user usage on the schema, and create for the first time; on"
+    " the tables trio_actors_* select, insert, update and delete.",
+}
+"""What to do, by the SQLSTATE."""
 
 log = logging.getLogger("trio_actors")
 
@@ -111,6 +119,7 @@ class _Tables:
                     f" library knows version {VERSION}. Install the one that made them,"
                     " or choose another schema: options='-c search_path=...'."
                 )
+            connection.execute(WRITABLE)  # rather now than at the first claim
 
     def close(self) -> None:
         """Give the connection back."""
@@ -133,9 +142,13 @@ class _Tables:
             raise ConnectionError(
                 f"PostgreSQL cannot be reached, or does not answer: {text}"
             ) from error
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
+            advice = _ADVICE.get(getattr(error, "sqlstate", None) or "")
+            if advice is None:
+                raise
+            found = cast("psycopg.Error", error).diag.message_primary
+            raise OSError(f"PostgreSQL refuses it: {found}. {advice}") from error
 
     def _connect(self) -> Connection:
         connection = self._psycopg.connect(self._conninfo, autocommit=True)
