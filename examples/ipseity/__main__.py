@@ -1,6 +1,7 @@
 """Three replicas in one process: ``python -m examples.ipseity``, and ``--help``."""
 
 import argparse
+import os
 import sys
 
 import trio
@@ -80,11 +81,24 @@ async def main(ids: str = "plain", *, trace: bool = False) -> None:
 
 def run(argv: list[str] | None = None) -> int:
     options = arguments(argv)
+    code = 0
     try:
         trio.run(lambda: main(options.ids, trace=options.trace))
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        print(end="", flush=True)
+    except* KeyboardInterrupt:
+        code = 130
+    except* OSError as group:  # "| head -1" has read enough, or the disk is full
+        print("the output cannot be written:", first_of(group), file=sys.stderr)
+        # Python tries it again at its end, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1
+    return code
+
+
+def first_of(group: ExceptionGroup[OSError]) -> OSError:
+    """Return the first failure in a group, or in a group in it."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, ExceptionGroup) else first
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The store as a command: ``python -m examples.kvstore --help``."""
 
 import argparse
+import codecs
 import logging
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -24,7 +26,8 @@ A key-value store whose content survives.
   delete KEY      delete the key, if it is there
   demo            set, get and delete the key "hello", and reset the writer meanwhile
 
-The exit code is 0; 1 if "get" finds nothing; 2 if the store cannot be used.
+The exit code is 0; 1 if "get" finds nothing; 2 if the store cannot be used, or what is
+found not be printed.
 """
 
 
@@ -57,19 +60,29 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def say(text: object) -> None:
+    """Print a line, or say that it cannot be written."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python tries it again at its end, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise OSError(f"the output cannot be written: {error}") from error
+
+
 async def demo() -> None:
     """Do what the book does, and a reset."""
     await api.set("hello", "world")
-    print(await api.get("hello"))
+    say(await api.get("hello"))
     before = await api.writer_since()
     await api.reset()
     value, after = await api.get("hello"), await api.writer_since()
-    print(
+    say(
         f"reset: the writer of {before:.6f} has gone, that of {after:.6f} still has"
         f" {value!r}"
     )
     await api.delete("hello")
-    print(await api.get("hello"))
+    say(await api.get("hello"))
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -80,7 +93,7 @@ async def run(options: argparse.Namespace) -> int:
                 await api.set(options.key, options.value)
             case "get":
                 value = await api.get(options.key)
-                print(value)
+                say(value)
                 return 0 if value is not None else 1
             case "delete":
                 await api.delete(options.key)
@@ -95,8 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     # What fails is told below, in a line; a warning of the journal's is shown.
     logging.getLogger("trio_actors").addFilter(is_no_failure)
     logging.getLogger("trio_actors.dead_letters").setLevel(logging.CRITICAL)
-    # Bytes that are no text come out as they went in.
-    cast("TextIOWrapper", sys.stdout).reconfigure(errors="surrogateescape")
+    open_output()
     code = 0
     try:
         code = trio.run(run, options)
@@ -106,6 +118,23 @@ def main(argv: list[str] | None = None) -> int:
         print(first_of(group), file=sys.stderr)
         code = 2
     return code
+
+
+def open_output() -> None:
+    """Let everything be printed that can be stored."""
+    codecs.register_error("as it went in", as_it_went_in)
+    if sys.stdout is not None:  # else somebody has closed it
+        cast("TextIOWrapper", sys.stdout).reconfigure(errors="as it went in")
+
+
+def as_it_went_in(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode bytes that are no text as they were; what is unknown is escaped."""
+    assert isinstance(error, UnicodeEncodeError)
+    error.end = error.start + 1
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:
+        return codecs.backslashreplace_errors(error)
 
 
 def is_no_failure(record: logging.LogRecord) -> bool:

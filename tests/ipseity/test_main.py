@@ -1,5 +1,6 @@
 """The command, as a user starts it; in virtual time where it need not be."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,20 @@ def test_an_unknown_kind_of_ids_is_refused() -> None:
     answer = run("--ids", "uuid")
     assert answer.returncode == 2
     assert "invalid choice" in answer.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_told_in_a_line(unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "-m", "examples.ipseity", "--trace"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("the output cannot be written: ")
+    assert len(answer.stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -84,6 +85,43 @@ def test_bytes_that_are_no_text_come_out_as_they_went_in(tmp_path: Path) -> None
     refused = run(tmp_path, "--journal", "sqlite", "set", "k", "\udcff")
     assert refused.returncode == 2
     assert refused.stderr.endswith("is no text: surrogates not allowed\n")
+
+
+def test_what_the_output_cannot_show_is_written_in_another_way(tmp_path: Path) -> None:
+    """And bytes that are no text as they are; the exit code says that it is there."""
+    words = [*COMMAND, "--data", str(tmp_path)]
+    subprocess.run([*words, "set", "k", "é\udcff!"], cwd=ROOT, check=True)
+    answer = subprocess.run(
+        [*words, "get", "k"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert answer.stdout == b"\\xe9\xff!\n"
+
+
+@pytest.mark.parametrize("output", [">&-", ">/dev/full"])
+def test_without_an_output_it_stores_what_it_shall(output: str, tmp_path: Path) -> None:
+    def shell(*words: str) -> subprocess.CompletedProcess[str]:
+        command = shlex.join([*COMMAND, "--data", str(tmp_path), *words])
+        return subprocess.run(
+            f"{command} {output}",
+            shell=True,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert shell("set", "k", "v").returncode == 0
+    assert run(tmp_path, "get", "k").stdout == "v\n"
+    answer = shell("get", "k")
+    if output == ">&-":
+        assert (answer.returncode, answer.stderr) == (0, "")
+    else:
+        assert answer.returncode == 2
+        assert re.fullmatch("the output cannot be written: .*\n", answer.stderr)
 
 
 def test_without_what_a_journal_needs_it_says_what_to_install(tmp_path: Path) -> None:
