@@ -226,8 +226,10 @@ class SQLiteStore:
         """Close the file and rename it; return the error."""
         aside = self._files.aside()
         try:
-            if self._identity not in (None, identity(self._files.path)):
-                where = "Another file is in its place by now"
+            now = identity(self._files.path)
+            if self._identity not in (None, now):
+                there = "Another file" if now is not None else "Nothing"
+                where = f"{there} is in its place by now"
             else:
                 self._files.copy_wal(aside)
                 self._release()
