@@ -14,7 +14,7 @@ import trio
 from tests.actors import StashAndFail
 from tests.kit import Add, Boom, Counter, Get, Note, Worker, tally
 from trio_actors import Actor, ActorFailed, ActorRef, Request, StartFailed, handler
-from trio_actors._errors import add_crash_notes, cut_own_frames, show
+from trio_actors._errors import NOTES, add_crash_notes, cut_own_frames, show
 from trio_actors.testing import World
 
 
@@ -161,21 +161,99 @@ async def test_a_batch_shows_its_first_three_messages(world: World) -> None:
     assert note_of(error)[1] == f"while handling {shown} ..."
 
 
+def heads_of(error: BaseException) -> list[str]:
+    return [note.partition("\n")[0] for note in error.__notes__]
+
+
 async def test_each_actor_notes_a_failure_once(world: World) -> None:
-    """The same exception object again: one note for each incarnation."""
+    """The same exception object again: the last incarnation's note alone stays."""
     error = ValueError("again and again")
+    error.add_note("a user's own")
     ref = await world.spawn(Counter, name="a")
     other = await world.spawn(Counter, name="b")
     for asked in (ref, ref, other):
         assert await failure_of(asked, Boom(error)) is error
-    heads = [note.partition("\n")[0] for note in error.__notes__]
-    assert heads == [
-        "actor: /a, incarnation 1",
+    assert heads_of(error) == [
+        "a user's own",
         "actor: /a, incarnation 2",
         "actor: /b, incarnation 1",
     ]
     add_crash_notes(error, path="/b", incarnation=1, doing="idle", waiting=0, events=[])
     assert len(error.__notes__) == 3
+
+
+async def test_an_exception_that_many_actors_raise_keeps_few_notes(
+    world: World,
+) -> None:
+    """A constant of a module may be raised for as long as the program runs."""
+    error = ValueError("out of stock")
+    error.add_note("a user's own")
+    refs = [await world.spawn(Counter, name=f"{number}") for number in range(NOTES + 2)]
+    for ref in refs:
+        await failure_of(ref, Boom(error))
+    last = [f"actor: /{number}, incarnation 1" for number in range(2, NOTES + 2)]
+    assert heads_of(error) == ["a user's own", *last]
+
+
+def down(levels: int, error: Exception) -> int:
+    """Raise an error, from below."""
+    if levels:
+        return down(levels - 1, error)
+    raise error
+
+
+class Deep(Actor[Get]):
+    """Raises one and the same object, from below its handler."""
+
+    error = ValueError("out of stock")
+
+    @handler
+    def get(self, message: Get) -> int:
+        return down(2, self.error)
+
+
+class AsyncDeep(Actor[Get]):
+    """The same, in an async handler."""
+
+    error = ValueError("out of stock")
+
+    @handler
+    async def get(self, message: Get) -> int:
+        return down(2, self.error)
+
+
+@pytest.mark.parametrize("kind", [Deep, AsyncDeep])
+async def test_an_exception_that_is_raised_again_has_the_last_traceback_alone(
+    world: World, kind: Any
+) -> None:
+    """Python hangs the old one behind the new one: each crash would show all before."""
+    ref: ActorRef[Get] = await world.spawn(kind)
+    for _ in range(3):
+        error = await failure_of(ref, Get())
+        names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        assert names == ["get", "down", "down", "down"]
+        error.add_note("a user's own")
+
+
+async def test_a_recursion_is_shown_as_it_was_also_the_second_time(
+    world: World,
+) -> None:
+    class Recursive(Actor[Get]):
+        error = ValueError("out of stock")
+        levels = 2
+
+        @handler
+        def get(self, message: Get) -> int:
+            self.levels -= 1
+            if self.levels >= 0:
+                return self.get(message)
+            raise self.error
+
+    ref = await world.spawn(Recursive)
+    for _ in range(3):
+        error = await failure_of(ref, Get())
+        frames = traceback.extract_tb(error.__traceback__)
+        assert [frame.name for frame in frames] == ["get", "get", "get"]
 
 
 async def test_state_is_never_shown(

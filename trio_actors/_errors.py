@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ._policy import Directive
 
 
+NOTES = 16
+"""How many notes of ours an exception keeps; each actor adds one on the way up."""
+_OURS = ("actor: /", "escalated by /")
+
+
 class ActorError(Exception):
     """Base class: an actor did not do what it was asked."""
 
@@ -167,12 +172,31 @@ def show(message: object) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def add_note(error: BaseException, text: str) -> None:
-    """Add a note to an exception, if it can be changed: a frozen one cannot."""
+def add_note(error: BaseException, text: str, *, instead_of: str = "") -> None:
+    """Add a note to an exception, if it can be changed: a frozen one cannot.
+
+    One object may be raised again and again, as a constant of a module: what was noted
+    before goes, and so do the oldest of our notes if there are too many.
+
+    Args:
+        error: The exception.
+        text: The note.
+        instead_of: How an older note begins that this one replaces.
+    """
     try:
+        notes: list[str] = error.__dict__.get("__notes__", [])
+        old = [one for one in notes if one == text or _begins(one, instead_of)]
+        ours = [one for one in notes if one.startswith(_OURS) and one not in old]
+        old += ours[: max(0, len(ours) + 1 - NOTES)]
+        if old:
+            notes[:] = [one for one in notes if one not in old]
         error.add_note(text)
     except Exception:
         return
+
+
+def _begins(note: str, start: str) -> bool:
+    return bool(start) and note.startswith(start)
 
 
 def add_crash_notes(
@@ -194,14 +218,16 @@ def add_crash_notes(
         waiting: How many messages wait in its mailbox.
         events: Its last events, oldest first.
     """
-    head = f"actor: {path}, incarnation {incarnation}"
+    actor = f"actor: {path}, incarnation "
+    head = f"{actor}{incarnation}\n"
     notes = getattr(error, "__notes__", None)
-    if notes and any(note.startswith(head + "\n") for note in notes):
+    if notes and any(note.startswith(head) for note in notes):
         return
     add_note(
         error,
-        f"{head}\nwhile {doing}\nmailbox: {waiting} waiting"
+        f"{head}while {doing}\nmailbox: {waiting} waiting"
         f"\nlast events: {', '.join(events) or 'none'}",
+        instead_of=actor,
     )
 
 
@@ -213,7 +239,29 @@ def cut_own_frames(error: BaseException) -> None:
         if not module.startswith("trio_actors._"):
             break
         trace = trace.tb_next
+    if trace is not None and trace is not error.__traceback__ and _was_noted(error):
+        _cut_older(trace)
     try:
         error.__traceback__ = trace
     except Exception:
         return  # it is frozen
+
+
+def _was_noted(error: BaseException) -> bool:
+    notes = getattr(error, "__notes__", ())
+    return any(str(note).startswith(_OURS) for note in notes)
+
+
+def _cut_older(trace: TracebackType) -> None:
+    """Take off what an object that is raised again brings along: its last traceback.
+
+    That begins where this one does, and was not called from there, as a recursion is.
+    """
+    last = trace
+    while (then := last.tb_next) is not None:
+        same = then.tb_frame.f_code is trace.tb_frame.f_code
+        called = then.tb_frame.f_back is last.tb_frame
+        if same and then.tb_lasti == trace.tb_lasti and not called:
+            last.tb_next = None
+            return
+        last = then
