@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from tests.kit import Add, Counter, Note
+from tests.kit import Add, Calls, Counter, Note
 from tests.test_pools import Job, SlowStart, Worker
 from trio_actors import (
     Actor,
@@ -31,6 +31,37 @@ async def test_a_pool_grows_and_shrinks(world: World) -> None:
     pool.restart()
     await world.settled()
     assert len(pool.workers) == 1
+
+
+@pytest.mark.parametrize("verb", ["start", "grow", "shrink"])
+async def test_a_worker_more_costs_the_same_among_many(world: World, verb: str) -> None:
+    """All workers were listed again whenever one had come or gone."""
+    counts: list[int] = []
+    for size in (10, 100):
+        first = {"start": size, "grow": 1, "shrink": size}[verb]
+        starting, resizing = Calls(), Calls()
+        with starting:
+            pool = await world.spawn_pool(Counter, size=first)
+        with resizing:
+            await pool.resize(size if verb == "grow" else 1)
+        counts.append(starting.count if verb == "start" else resizing.count)
+    few, many = counts
+    assert many < 12 * few
+
+
+async def test_a_worker_that_is_stopped_while_others_start_is_made_up_for(
+    world: World,
+) -> None:
+    done: list[int] = []
+    pool = await world.spawn_pool(SlowStart, done, size=2)
+
+    async def stops() -> None:
+        await trio.sleep(0.5)
+        pool.workers[0].stop()
+
+    world.client(stops)
+    await pool.resize(4)
+    assert len(pool.workers) == 4
 
 
 async def test_a_resize_down_drains_and_loses_nothing(world: World) -> None:

@@ -296,7 +296,7 @@ async def test_a_new_key_costs_two_calls_a_worker(world: World) -> None:
 async def test_a_pool_remembers_few_keys_and_who_has_all(world: World) -> None:
     """Remembering changes nothing: neither a key's worker, nor for how long."""
     pool = await world.spawn_pool(Named, size=7, routing=by_key)
-    crew = pool._pool.workers
+    crew = pool._pool.workers()
     for _ in range(2):
         got = {key: crew.owner(key).path for key in range(KEYS + 100)}
         assert got == owners(pool, range(KEYS + 100))

@@ -9,6 +9,7 @@ import trio
 from tests.kit import (
     Add,
     Boom,
+    Calls,
     Counter,
     Get,
     Note,
@@ -414,6 +415,58 @@ async def test_all_significant_waits_for_the_last_of_them(world: World) -> None:
     assert world.find("/top") is not None
     await kids[2].tell(Leave("returns"))
     assert (await top.wait_stopped()).kind == "shutdown"
+
+
+async def test_the_end_of_a_significant_child_costs_the_same_among_many(
+    world: World,
+) -> None:
+    """All that were left were asked whether they are significant, at each end."""
+    rules = Supervision(auto_shutdown="all_significant")
+    counts: list[int] = []
+    for size in (10, 100):
+        top = await world.spawn_supervisor(supervision=rules, dynamic=True)
+        kids: list[ActorRef[Leave]] = [
+            await top.spawn(Mortal, significant=True) for _ in range(size)
+        ]
+        with Calls() as calls:
+            for kid in kids:
+                kid.tell_nowait(Leave("returns"))
+            await top.wait_stopped()
+        counts.append(calls.count)
+    few, many = counts
+    assert many < 11 * few
+
+
+class Name(str):
+    """A name that counts how often it is looked up or compared."""
+
+    __slots__ = ()
+    looks = 0
+
+    def __hash__(self) -> int:
+        Name.looks += 1
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        Name.looks += 1
+        return super().__eq__(other)
+
+
+async def test_a_supervisor_of_many_looks_at_each_as_often_as_one_of_few(
+    world: World,
+) -> None:
+    """Every name was compared with all, and at each stop all were listed again."""
+    looks: list[int] = []
+    for size in (10, 100):
+        before = Name.looks
+        specs = [ChildSpec(Name(f"c{number}"), Counter) for number in range(size)]
+        top = await world.spawn_supervisor(*specs)
+        top.stop()
+        await top.wait_stopped()
+        looks.append(Name.looks - before)
+    few, many = looks
+    assert few
+    assert many < 11 * few
 
 
 async def test_a_significant_child_of_a_plain_parent_ends_it(world: World) -> None:

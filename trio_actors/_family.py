@@ -75,6 +75,7 @@ class Growing:
     _nursery: trio.Nursery | None = None
     _work_scope: trio.CancelScope | None = None
     _named: int = 0
+    _significant: int = 0  # how many of the children are
     _is_guest: bool = False  # it has no task of its own
 
     def __init__(
@@ -131,6 +132,8 @@ class Growing:
 
     def _make(self, name: str, recipe: Recipe, options: Options) -> Cell:
         cell = self.children[name] = Cell(cast("Family", self), name, recipe, options)
+        if options.significant:
+            self._significant += 1
         if self.slit is not None:
             cell.box.shut(Door.INSIDE, self.slit)
         self.runtime.touch("spawn", self.path)

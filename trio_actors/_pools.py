@@ -34,15 +34,23 @@ M_contra = TypeVar("M_contra", contravariant=True)
 class Pool:
     """What a pool keeps over its own restarts."""
 
-    __slots__ = ("hands_over", "options", "recipe", "router", "size", "workers")
+    __slots__ = ("crew", "family", "hands_over", "options", "recipe", "router", "size")
 
     def __init__(self, recipe: Recipe, options: Options, size: int) -> None:
         self.recipe: Recipe = recipe
         self.options: Options = options
         self.size: int = size
-        self.workers: Crew = Crew()
+        self.family: Family | None = None
+        self.crew: Crew | None = Crew()  # None: it has changed since it was listed
         self.hands_over: bool = False  # its workers get what has waited for them
         self.router: Router | None = None
+
+    def workers(self) -> Crew:
+        """Return who gets messages now; listed when somebody wants to know."""
+        if self.crew is None:
+            assert self.family is not None
+            self.crew = Crew(cell.ref for cell in self.family.in_order())
+        return self.crew
 
 
 class PoolActor(Actor[Never]):
@@ -66,9 +74,9 @@ class PoolActor(Actor[Never]):
 
 
 def refresh(pool: Pool, family: Family) -> None:
-    """Note who gets messages now."""
+    """Note that others get messages now."""
     family.runtime.touch("key", family.path)
-    pool.workers = Crew(cell.ref for cell in family.in_order())
+    pool.family, pool.crew = family, None
 
 
 class PoolRef(RoutedRef[M_contra]):
@@ -87,9 +95,10 @@ class PoolRef(RoutedRef[M_contra]):
         """The refs of the workers, but for those that were told to stop."""
         cell = self._cell
         cell.runtime.touch("key", cell.path, write=False)
-        for ref in self._pool.workers:
+        crew = self._pool.workers()
+        for ref in crew:
             cell.runtime.touch("life", ref.path, write=False)
-        return tuple(ref for ref in self._pool.workers if ref._cell.halt < Halt.RETURN)
+        return tuple(ref for ref in crew if ref._cell.halt < Halt.RETURN)
 
     async def resize(self, size: int) -> None:
         """Start or drain workers until there are *size*. Always a checkpoint.
@@ -107,10 +116,8 @@ class PoolRef(RoutedRef[M_contra]):
         pool = self._pool
         family = family_of(self._cell)
         pool.size = size
-        # Another resize may come in between: the last one says how many there are.
         try:
-            while len(self.workers) < pool.size:
-                await family.spawn(pool.recipe, None, pool.options)
+            await self._grow(family)
         except StartFailed:
             pool.size = len(self.workers)
             raise
@@ -120,13 +127,24 @@ class PoolRef(RoutedRef[M_contra]):
         for ref in leaving:
             await ref.wait_stopped()
 
+    async def _grow(self, family: Family) -> None:
+        """Start workers until there are as many as the last resize said."""
+        pool = self._pool
+        while (missing := pool.size - len(self.workers)) > 0:
+            # Others may come and go meanwhile: only then all are counted anew.
+            size, there = pool.size, len(family.children)
+            whole = there + missing
+            while there < whole and len(family.children) == there and pool.size == size:
+                await family.spawn(pool.recipe, None, pool.options)
+                there += 1
+
     def _actors(self) -> Sequence[ActorRef[Any]]:
         """Return the workers, if the pool is open."""
         pool, cell = self._pool, self._cell
         if not (pool.hands_over or (cell.phase == "running" and takes(cell))):
             return ()
         cell.runtime.touch("key", cell.path, write=False)
-        return pool.workers
+        return pool.crew or pool.workers()
 
     def _put_nobody(self, item: Any) -> bool:
         """Keep a message for the workers to come; without any it is a dead letter."""

@@ -98,21 +98,20 @@ class Family(Restarting):
             return list(self.children.values())
         return [self.children[name] for name in self.specs if name in self.children]
 
-    def _youngest(self) -> Cell:
-        """Return the child that was started last."""
-        if self.specs is not None:
-            return self.in_order()[-1]
-        return next(reversed(self.children.values()))  # there may be a million
-
     async def _stop_children(self) -> None:
         """Stop in reverse start order (SUP-8); together if dynamic or killed."""
         while self.children:
-            together = self.is_dynamic or self.closing is Halt.KILL
-            stopping = self.in_order()[::-1] if together else [self._youngest()]
-            for cell in stopping:
-                cell.request(self.closing)
-            for cell in stopping:
-                await cell.wait_ended()
+            # Listed once, since nobody comes any more: to look for the last key of a
+            # dict is a walk over all that were taken out behind it.
+            stopping = self.in_order()
+            if self.is_dynamic or self.closing is Halt.KILL:
+                for cell in reversed(stopping):
+                    cell.request(self.closing)
+            while stopping:
+                cell = stopping.pop()
+                if self.children.get(cell.name) is cell:
+                    cell.request(self.closing)
+                    await cell.wait_ended()
 
     def close(self, halt: Halt) -> None:
         """Stop all children, or kill them; `wait_closed()` waits for it."""
@@ -160,6 +159,8 @@ class Family(Restarting):
         del self.children[cell.name]
         self._windows.pop(cell.name, None)
         self._pauses.pop(cell.name, None)
+        if cell.options.significant:
+            self._significant -= 1
         if self.changed is not None:
             self.changed(cell)
 
@@ -177,10 +178,9 @@ class Family(Restarting):
         if cell.upward is not None:
             self._fail_owner(cell.upward, cell.extras or ())
         elif cell.options.significant and cell.halt <= Halt.RETURN:
-            left = sum(one.options.significant for one in self.children.values())
             by_itself = exit.kind != "start_failed"
             if by_itself and shuts_down(
-                self.supervision.auto_shutdown, significant_left=left
+                self.supervision.auto_shutdown, significant_left=self._significant
             ):
                 self._sweeps.append(None)
                 self._lot.unpark_all()

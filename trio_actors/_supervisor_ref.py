@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Never, TypeVar
@@ -52,9 +53,9 @@ def supervisor_recipe(
         raise ValueError(
             f"max_children={max_children!r} leaves no room for the children."
         )
-    names = [spec.name for spec in children]
+    names = Counter(spec.name for spec in children)
     for spec in children:
-        if names.count(spec.name) > 1:
+        if names[spec.name] > 1:
             raise ValueError(
                 f"two children are named {spec.name!r}. "
                 "Names are unique among siblings."
