@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from tests.kit import Add, Boom, Counter, Get, Note
+from tests.kit import Add, Boom, Calls, Counter, Get, Note
 from trio_actors import (
     Actor,
     ActorRef,
@@ -388,3 +388,42 @@ async def test_a_stream_that_was_made_before_is_opened_after_the_entry_went(
         again = await world.spawn(Registered, KEY)
         with trio.fail_after(1):
             assert await listings.receive() == (again,)
+
+
+# --- Among many, and for ever -------------------------------------------------
+
+
+async def test_nothing_is_kept_of_a_key_that_nobody_has_and_nobody_waits_for(
+    world: World,
+) -> None:
+    """A key per user: who looks at each once must not fill the memory."""
+    for number in range(3):
+        key = ServiceKey[Add | Get | Boom](f"user {number}")
+        service = world.service(key)
+        assert repr(service) == f"<ServiceRef 'user {number}', 0 actors>"
+        assert world.find(key) is None
+        with world.subscribe(key) as listings, world.subscribe(key):
+            assert await listings.receive() == ()
+        assert world._registry._entries == {}
+        ref = await world.spawn(Registered, key)
+        assert await service.ask(Add(number)) == number
+        ref.kill()
+        await ref.wait_stopped()
+        world.register(key, ref)  # too late
+        assert world._registry._entries == {}
+
+
+async def test_a_key_of_many_costs_the_same_for_each(world: World) -> None:
+    """All holders were looked at whenever one came or went, and to find one."""
+    counts: list[int] = []
+    for size in (10, 100):
+        refs = [await world.spawn(Counter) for _ in range(size)]
+        with Calls() as calls:
+            for ref in refs:
+                world.register(KEY, ref)
+                world.find(KEY)
+            for ref in reversed(refs):
+                world.unregister(KEY, ref)
+        counts.append(calls.count)
+    few, many = counts
+    assert many < 12 * few

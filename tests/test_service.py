@@ -1,12 +1,23 @@
 """`system.service(key)`: whoever has a key when a message is sent (ROU-1, groups)."""
 
 import logging
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.kit import Add, Boom, Counter, Get, Note, Worker, open_system, run_main
+from tests.kit import (
+    Add,
+    Boom,
+    Calls,
+    Counter,
+    Get,
+    Note,
+    Worker,
+    open_system,
+    run_main,
+)
 from trio_actors import (
     Actor,
     ActorFailed,
@@ -65,6 +76,60 @@ async def test_the_turns_go_on_from_one_service_to_the_next(world: World) -> Non
         await world.service(NOTES).tell(Note("!"))
     await world.settled()
     assert sorted(log) == ["a!", "a!", "b!", "b!"]
+
+
+async def test_services_that_were_made_before_anybody_came_take_common_turns(
+    world: World,
+) -> None:
+    services = [world.service(NOTES), world.service(NOTES)]
+    log: list[str] = []
+    for name in "ab":
+        await world.spawn(Reader, log, name)
+    for number in range(4):
+        await services[number // 2 % 2].tell(Note("!"))
+        await services[0].tell(Note("?"))
+    await world.settled()
+    assert sorted(log) == ["a!"] * 4 + ["b?"] * 4
+
+
+def by_text(note: Note) -> str:
+    return note.text
+
+
+@pytest.mark.parametrize("routing", ["round_robin", "random", "least_loaded", by_text])
+async def test_a_message_costs_the_same_among_ten_holders_and_among_a_thousand(
+    world: World, routing: Any
+) -> None:
+    """All of them were looked at for each message, as if nobody had been there yet."""
+    counts: list[int] = []
+    log: list[str] = []
+    for size in (10, 990):
+        for _ in range(size):
+            await world.spawn(Reader, log)
+        calls = Calls()
+        for _ in range(2):  # the first one finds out who is there, and has which key
+            with calls:
+                for number in range(5):
+                    world.service(NOTES, routing).tell_nowait(Note(str(number)))
+            await world.settled()
+        counts.append(calls.count)
+    few, many = counts
+    assert many < 2 * few
+
+
+async def test_a_message_too_many_costs_no_look_at_those_that_wait(
+    world: World,
+) -> None:
+    """Only who asked can give up: not one of 1,024 that were told."""
+    service = world.service(NOTES)
+    for _ in range(HELD):
+        service.tell_soon(Note())
+    with Calls() as calls:
+        service.tell_soon(Note())
+    assert calls.count < HELD
+    assert [letter.reason for letter in world.dead()] == ["overflow"]
+    log: list[str] = []
+    await world.spawn(Reader, log)
 
 
 async def test_a_service_can_be_asked(world: World) -> None:

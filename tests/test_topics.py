@@ -484,3 +484,17 @@ async def test_the_trace_of_an_actor_that_has_stopped_ends_at_once(
     await counter.wait_stopped()
     with world.trace(counter) as messages, trio.fail_after(1):
         assert [message async for message in messages] == []
+
+
+async def test_nothing_is_kept_of_a_topic_whose_streams_have_gone(
+    world: World,
+) -> None:
+    """A topic per user: also where nothing is ever published on it."""
+    for number in range(3):
+        topic = Topic[Note](f"user {number}")
+        with world.subscribe(topic) as one:
+            with world.subscribe(topic):
+                pass
+            world.publish(topic, Note("!"))
+            assert await one.receive() == Note("!")
+        assert world._topics._feeds == {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Never, TypeVar
 
 import attrs
@@ -179,7 +180,8 @@ async def open_pool(
     rules: Supervision = attrs.evolve(family.supervision, auto_shutdown="never")
     own = Options(shutdown=math.inf, supervision=rules, significant=options.significant)
     cell = family.adopt(Recipe(PoolActor, (pool,), label=label), name, own)
-    pool.router = Router(routing, cell.runtime.random(cell.path), cell.path)
+    random = partial(cell.runtime.random, cell.path)
+    pool.router = Router(routing, random, cell.path)
     # Whoever finds the pool, by its path or as a child, gets the ref that routes.
     cell.ref = ref = PoolRef[Any](cell, pool)
     await family.wait_started(cell)

@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context, copy_context
+from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 import attrs
 
 from ._complaints import error_for
 from ._errors import MailboxFull, NameTaken, show
+from ._keys import Crew
 from ._mailbox import Door, Mailbox
 from ._messages import DeadReason, Exit
 from ._pending import Call, message_of
@@ -61,17 +64,32 @@ class Nobody:
     waits_for = None
     owed = None
 
-    def __init__(self, path: str, system: Any, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        path: str,
+        system: Any,
+        runtime: Runtime,
+        ref: ActorRef[Any] | None = None,
+    ) -> None:
         self.path = path
+        self._ref = ref
         self.uid = 0
         self.system = system
         self.runtime = runtime
         self.exit: Exit | None = None
-        self.box = self
         self.count = 0
         self.capacity = HELD
         self.condition = "service"
-        self.ref: ActorRef[Any] = ActorRef(cast("Cell", self))
+
+    @property
+    def box(self) -> Nobody:
+        """Its mailbox: no circle of references, for who asks for many services."""
+        return self
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        """Whom a dead letter was for."""
+        return self._ref or ActorRef(cast("Cell", self))
 
     def refuse(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter of a message."""
@@ -85,13 +103,24 @@ class Nobody:
 class Entry:
     """Who has a key, who wants to know, and what waits for somebody to have it."""
 
-    __slots__ = ("feed", "held", "holders", "is_unique", "nobody", "routers")
+    __slots__ = (
+        "_crew",
+        "_has_asks",
+        "feed",
+        "held",
+        "holders",
+        "is_unique",
+        "nobody",
+        "routers",
+    )
 
     def __init__(self, nobody: Nobody, feed: Feed[tuple[ActorRef[Any], ...]]) -> None:
         self.holders: dict[ActorRef[Any], None] = {}
+        self._crew: Crew | None = None  # the holders, unless they have changed
         self.is_unique: bool = False
         # With the sender's context, so that what travels with a message still does.
         self.held: deque[tuple[Any, Context]] = deque()
+        self._has_asks: bool = False  # among them
         self.feed: Feed[tuple[ActorRef[Any], ...]] = feed
         self.nobody: Nobody = nobody
         self.routers: dict[Routing, Router] = {}
@@ -100,12 +129,32 @@ class Entry:
         """Return the holders that take messages from the sender of this step."""
         return tuple(ref for ref in self.holders if takes(ref._cell))
 
+    def has_changed(self) -> None:
+        """Tell who wants to know that somebody came or went."""
+        self._crew = None
+        if self.feed:
+            self.feed.emit(self.accepting())
+
+    def crew(self) -> Sequence[ActorRef[Any]]:
+        """Return the holders to choose among, if one of them takes messages."""
+        crew = self._crew
+        if crew is None:
+            crew = self._crew = Crew(self.holders)
+        return crew if any(takes(ref._cell) for ref in crew) else ()
+
     def has_room(self) -> bool:
         """Whether one more may wait; what nobody waits for any more is forgotten."""
-        if len(self.held) >= HELD:
+        if len(self.held) >= HELD and self._has_asks:
             left = [one for one in self.held if not _is_abandoned(one[0])]
             self.held = deque(left)
+            self._has_asks = any(isinstance(item, Call) for item, _ in left)
         return len(self.held) < HELD
+
+    def hold(self, item: Any) -> None:
+        """Let a message wait, after `has_room()`."""
+        self._has_asks |= isinstance(item, Call)
+        self.held.append((item, copy_context()))
+        self.nobody.count = len(self.held)
 
     def hand_over(self, ref: ActorRef[Any]) -> None:
         """Give an actor what has waited for it: long enough, so room or not."""
@@ -133,21 +182,34 @@ class Registry:
         self._runtime = runtime
         self._entries: dict[str, Entry] = {}
 
-    def entry(self, key: ServiceKey[Any]) -> Entry:
-        """Return what is known of *key*."""
+    def entry(self, key: ServiceKey[Any], nobody: Nobody | None = None) -> Entry:
+        """Return what is known of *key*; an entry that says nothing is not kept."""
         entry = self._entries.get(key.name)
         if entry is None:
-            nobody = Nobody(f"service:{key.name}", self._system, self._runtime)
-            feed = Feed[Any](f"key {key.name!r}", has_ended=self._system._ended)
-            entry = self._entries[key.name] = Entry(nobody, feed)
+            feed = Feed[Any](
+                f"key {key.name!r}",
+                has_ended=self._system._ended,
+                left=partial(self._tidy, key.name),
+            )
+            entry = Entry(nobody or self.nobody(key), feed)
+            self._entries[key.name] = entry
         return entry
+
+    def nobody(self, key: ServiceKey[Any]) -> Nobody:
+        """Return the place where messages for *key* wait."""
+        entry = self._entries.get(key.name)
+        if entry is not None:
+            return entry.nobody
+        return Nobody(f"service:{key.name}", self._system, self._runtime)
 
     def register(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
         """Let *ref* be found under *key* until it stops."""
         cell = ref._cell
-        entry = self.entry(key)
         self._runtime.touch("key", key.name)
-        if ref in entry.holders or cell.box.door is Door.CLOSED:
+        if cell.box.door is Door.CLOSED:
+            return
+        entry = self.entry(key)
+        if ref in entry.holders:
             return
         if entry.holders and (key.unique or entry.is_unique):
             (holder,) = list(entry.holders)[:1]
@@ -160,7 +222,7 @@ class Registry:
         if cell.keys is None:
             cell.keys = {}
         cell.keys[key.name] = ref
-        entry.feed.emit(entry.accepting())
+        entry.has_changed()
         entry.hand_over(ref)
 
     def unregister(self, key: ServiceKey[Any], ref: ActorRef[Any]) -> None:
@@ -173,12 +235,13 @@ class Registry:
             self._runtime.touch("key", name)
             del entry.holders[ref]
             (ref._cell.keys or {}).pop(name, None)
-            entry.feed.emit(entry.accepting())
-            self._tidy(name, entry)
+            entry.has_changed()
+            self._tidy(name)
 
-    def _tidy(self, name: str, entry: Entry) -> None:
+    def _tidy(self, name: str) -> None:
         # A chat has a key per nickname: an entry that says nothing goes.
-        if not (entry.holders or entry.held or entry.feed):
+        entry = self._entries.get(name)
+        if entry is not None and not (entry.holders or entry.held or entry.feed):
             del self._entries[name]
 
     def forget(self, cell: Cell) -> None:
@@ -186,9 +249,16 @@ class Registry:
         for name, ref in list((cell.keys or {}).items()):
             self._leave(name, ref)
 
+    def random(self, name: str) -> Random:
+        """Return the random numbers of a router."""
+        return self._runtime.random(name)
+
     def find(self, key: ServiceKey[Any]) -> ActorRef[Any] | None:
         """Return the first actor that has *key*."""
-        return next(iter(self.find_all(key)), None)
+        self._runtime.touch("key", key.name, write=False)
+        entry = self._entries.get(key.name)
+        holders = entry.holders if entry is not None else ()
+        return next((ref for ref in holders if takes(ref._cell)), None)
 
     def find_all(self, key: ServiceKey[Any]) -> tuple[ActorRef[Any], ...]:
         """Return all actors that have *key*."""
@@ -203,16 +273,21 @@ class Registry:
         check_routing(routing)
         return ServiceRef(self, key, routing)
 
-    def router(
-        self, key: ServiceKey[Any], routing: Routing | Callable[[Any], Hashable]
-    ) -> Router:
-        """Return what chooses among the holders of *key*."""
-        name = f"service:{key.name}"
-        router = Router(routing, self._runtime.random(name), name)
-        if callable(routing):
-            return router  # it has no state, and may be a new lambda each time
-        # The turns of a round robin go on from one service() to the next.
-        return self.entry(key).routers.setdefault(routing, router)
+    def crew(self, key: ServiceKey[Any]) -> Sequence[ActorRef[Any]]:
+        """Return whom a message for *key* may go to; nobody if none takes it."""
+        self._runtime.touch("key", key.name, write=False)
+        entry = self._entries.get(key.name)
+        return entry.crew() if entry is not None else ()
+
+    def router(self, key: ServiceKey[Any], own: Router) -> Router:
+        """Return what chooses among the holders of *key*.
+
+        The turns of a round robin go on from one service() to the next.
+        """
+        entry = self._entries.get(key.name)
+        if entry is None or not own.takes_turns:
+            return own
+        return entry.routers.setdefault(cast("Routing", own.routing), own)
 
     def end(self) -> None:
         """End the streams."""
@@ -249,11 +324,13 @@ class ServiceRef(RoutedRef[M_contra]):
         key: ServiceKey[Any],
         routing: Routing | Callable[[Any], Hashable],
     ) -> None:
-        super().__init__(cast("Cell", registry.entry(key).nobody))
+        super().__init__(cast("Cell", registry.nobody(key)))
         self._registry = registry
         self._key = key
         self._routing = routing
-        self._router: Router = registry.router(key, routing)
+        name = f"service:{key.name}"
+        random = partial(registry.random, name)
+        self._router: Router = Router(routing, random, name)
 
     @property
     def path(self) -> str:
@@ -273,23 +350,28 @@ class ServiceRef(RoutedRef[M_contra]):
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return f"<ServiceRef {self._key.name!r}, {len(self._actors())} actors>"
+        there = len(self._registry.find_all(self._key))
+        return f"<ServiceRef {self._key.name!r}, {there} actors>"
 
     def _actors(self) -> Sequence[ActorRef[Any]]:
-        """Return who has the key and takes messages."""
-        return self._registry.find_all(self._key)
+        """Return who has the key, if one of them takes messages."""
+        return self._registry.crew(self._key)
+
+    def _targets(self, message: Any) -> Sequence[ActorRef[Any]]:
+        self._router = self._registry.router(self._key, self._router)
+        return super()._targets(message)
 
     def _put_nobody(self, item: Any) -> bool:
         """Let a message wait until somebody has the key."""
-        entry = self._registry.entry(self._key)
-        if self._cell.system._closing:
-            entry.nobody.refuse(item, "shutdown")
+        nobody = cast("Nobody", self._cell)
+        if nobody.system._closing:
+            nobody.refuse(item, "shutdown")
             return True
+        nobody.runtime.guard(item)  # a wrong message is its sender's error
+        entry = self._registry.entry(self._key, nobody)
         if not entry.has_room():
             return False
-        self._cell.runtime.guard(item)  # a wrong message is its sender's error
-        entry.held.append((item, copy_context()))
-        entry.nobody.count = len(entry.held)
+        entry.hold(item)
         return True
 
     def _full(self, message: Any) -> MailboxFull:

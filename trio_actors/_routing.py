@@ -63,17 +63,21 @@ def check_routing(routing: object) -> None:
 class Router:
     """Chooses actors for messages."""
 
-    __slots__ = ("_random", "_turn", "name", "routing", "takes_turns")
+    __slots__ = ("_make_random", "_random", "_turn", "name", "routing", "takes_turns")
 
     def __init__(
-        self, routing: Routing | Callable[[Any], Hashable], random: Random, name: str
+        self,
+        routing: Routing | Callable[[Any], Hashable],
+        make_random: Callable[[], Random],
+        name: str,
     ) -> None:
         check_routing(routing)
         self.routing = routing
         self.name: str = name  # of those it chooses among
         # Whether whom it chooses depends on what it has chosen before.
         self.takes_turns: bool = not (self.is_race or callable(routing))
-        self._random = random
+        self._make_random = make_random
+        self._random: Random | None = None  # 2.5 kB, and rarely needed
         self._turn = -1
 
     @property
@@ -102,9 +106,11 @@ class Router:
     def _choose(
         self, actors: Sequence[ActorRef[Any]], key: int | None
     ) -> ActorRef[Any]:
-        if key is None:
-            return self._random.choice(actors)
-        return (actors if isinstance(actors, Crew) else Crew(actors)).owner(key)
+        if key is not None:
+            return (actors if isinstance(actors, Crew) else Crew(actors)).owner(key)
+        if self._random is None:
+            self._random = self._make_random()
+        return self._random.choice(actors)
 
     def _in_turn(self, actors: Sequence[ActorRef[Any]]) -> Sequence[ActorRef[Any]]:
         """Return the next that takes it, or the least loaded from there on."""

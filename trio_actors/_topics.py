@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
@@ -142,11 +143,18 @@ class Subscription(Generic[T_co]):
 class Feed(Generic[T]):
     """The streams of one kind of news."""
 
-    __slots__ = ("_has_ended", "name", "streams")
+    __slots__ = ("_has_ended", "_left", "name", "streams")
 
-    def __init__(self, name: str, *, has_ended: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        has_ended: bool = False,
+        left: Callable[[], object] | None = None,
+    ) -> None:
         self.name: str = name
         self._has_ended = has_ended
+        self._left = left  # called when a stream has gone
         self.streams: dict[Subscription[T], None] = {}  # who listens
 
     def __bool__(self) -> bool:
@@ -166,6 +174,8 @@ class Feed(Generic[T]):
     def detach(self, stream: Subscription[T]) -> None:
         """Let *stream* have nothing more."""
         self.streams.pop(stream, None)
+        if self._left is not None:
+            self._left()
 
     def emit(self, value: T) -> None:
         """Give *value* to every stream."""
@@ -193,8 +203,16 @@ class Topics:
         return Subscription(lambda: self._feed(topic.name), buffer)
 
     def _feed(self, name: str) -> Feed[Any]:
-        new = Feed[Any](f"topic {name!r}", has_ended=self._have_ended)
-        return self._feeds.setdefault(name, new)
+        feed = self._feeds.get(name)
+        if feed is None:
+            left = partial(self._tidy, name)
+            feed = Feed[Any](f"topic {name!r}", has_ended=self._have_ended, left=left)
+            self._feeds[name] = feed
+        return feed
+
+    def _tidy(self, name: str) -> None:
+        if not self._feeds.get(name):
+            self._feeds.pop(name, None)  # a chat has a topic per room
 
     def join(self, name: str, cell: Cell) -> None:
         """Let an actor have what is published; again is the same as once."""
@@ -224,10 +242,8 @@ class Topics:
         for cell in list(self._actors.get(topic.name, ())):
             cell.ref.tell_soon(value)
         feed = self._feeds.get(topic.name)
-        if feed:
+        if feed is not None:
             feed.emit(value)
-        elif feed is not None:
-            del self._feeds[topic.name]  # a chat has a topic per room
 
     def end(self) -> None:
         """End all streams."""

@@ -93,8 +93,7 @@ class EntityRef(RoutedRef[C_contra]):
 
     def _refuse(self, item: Any, reason: DeadReason) -> None:
         """Make a dead letter for this entity, not for its keeper."""
-        nobody = Nobody(self.path, self._cell.system, self._cell.runtime)
-        nobody.ref = self
+        nobody = Nobody(self.path, self._cell.system, self._cell.runtime, self)
         nobody.refuse(unpacked(item), reason)
 
     def _full(self, message: Any) -> MailboxFull:
@@ -123,5 +122,5 @@ class EntityRef(RoutedRef[C_contra]):
         return await ActorRef[Any](cell).wait_stopped()
 
 
-ONE = Router("round_robin", Random(0), "entity")
+ONE = Router("round_robin", Random, "entity")
 """There is nobody to choose among."""
