@@ -14,13 +14,14 @@ import trio
 import trio.testing
 from hypothesis import given, settings, strategies as st
 
+from tests.kit import Calls
 from tests.test_box_machine import OPS, Op, Play, Tick
 from trio_actors import Actor, Mailbox, MailboxFull, handler
 from trio_actors._box import Box
 from trio_actors._bursts import BATCH, NOTHING, Bursts
 from trio_actors._guard import guarded_box
 from trio_actors._mailbox import Overflow
-from trio_actors._messages import DeadReason
+from trio_actors._messages import DeadReason, Signal
 from trio_actors.testing import World
 from trio_actors.testing._clock import in_order
 
@@ -291,7 +292,7 @@ class Refused:
     """Notes what it is given back."""
 
     def __init__(self) -> None:
-        self.refused: list[object] = []
+        self.refused: list[tuple[object, DeadReason]] = []
 
     def admits(self) -> bool:
         return False
@@ -323,3 +324,43 @@ async def test_where_all_room_is_granted_there_is_no_oldest_to_drop() -> None:
     assert put == [1]
     assert box.take() == "granted"
     assert not box.count
+
+
+@pytest.mark.parametrize("capacity", [1, 100])
+async def test_what_is_dropped_behind_many_signals_costs_the_same(
+    capacity: int,
+) -> None:
+    """Each time all signals were looked past, in front of which nothing is dropped."""
+    counts: list[int] = []
+    for signals in (10, 1000):
+        owner = Refused()
+        box = Box(Mailbox(capacity, "drop_oldest"), owner)
+        for _ in range(signals):
+            box.put_signal(Signal())
+        for number in range(capacity + 1):
+            box.put(number)
+        with Calls() as calls:
+            for number in range(1, 101):
+                box.put(capacity + number)
+        counts.append(calls.count)
+        assert owner.refused == [(number, "overflow") for number in range(101)]
+        assert box.count == signals + capacity
+    few, many = counts
+    assert many < 2 * few
+
+
+async def test_the_oldest_is_found_again_after_the_signals_were_taken() -> None:
+    """Where it was looked for last says nothing about what comes after that."""
+    owner = Refused()
+    box = Box(Mailbox(2, "drop_oldest"), owner)
+    box.put_signal(Signal())
+    for number in range(3):
+        box.put(number)
+    signal = box.take()
+    assert isinstance(signal, Signal)
+    box.taken(signal)
+    assert [box.take(), box.take()] == [1, 2]
+    for number in range(3, 6):
+        box.put(number)
+    assert [box.take(), box.take()] == [4, 5]
+    assert [item for item, _ in owner.refused] == [0, 3]

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from tests.kit import Add, Counter, Get, Note, open_system, run_main
+from tests.kit import Add, Calls, Counter, Get, Note, open_system, run_main
 from trio_actors import (
     Actor,
     ActorRef,
@@ -96,6 +96,13 @@ class Plain:
 def test_what_cannot_be_changed_may_be_sent(message: object) -> None:
     """ORD-6, S0-9: immutable messages."""
     check(message)
+
+
+def test_whether_a_class_is_frozen_is_found_once() -> None:
+    check(Frozen())
+    with Calls() as calls:
+        check(Frozen((1, 2)))
+    assert calls.count < 10
 
 
 @pytest.mark.parametrize(

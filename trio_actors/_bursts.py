@@ -41,6 +41,7 @@ class Bursts:
     __slots__ = (
         "_before",
         "_channel",
+        "_looked",
         "_taken",
         "between",
         "hand",
@@ -62,6 +63,9 @@ class Bursts:
         self._before = 0  # how long the hand was before something was put back
         self._taken = 0  # how many have come into the hand from the tail
         self._channel: _Channel | None = None
+        # Where in the hand the oldest is looked for, and how many had come into it:
+        # what lies behind is signals, and to look past them again costs as many steps.
+        self._looked: tuple[int, int] = (0, -1)
 
     @property
     def count(self) -> int:
@@ -158,15 +162,22 @@ class Bursts:
         return self.hand.pop(at)
 
     def _oldest(self) -> int:
-        at = min(self._before, len(self.hand)) - 1
+        at = self._unlooked() - 1
         while at >= 0 and isinstance(self.hand[at], Signal):
             at -= 1
+        self._looked = (at + 1, self._taken)
         return at
+
+    def _unlooked(self) -> int:
+        """Return how much of the hand may hold the oldest."""
+        most = min(self._before, len(self.hand))
+        at, taken = self._looked
+        return min(at, most) if taken == self._taken else most
 
     def _gather(self) -> None:
         """Take all that is stored in hand."""
         hand = [] if self.hand is NOTHING else self.hand
-        before = min(self._before, len(hand))
+        before, looked = min(self._before, len(hand)), self._unlooked()
         rest: list[Any] = []
         while self.tail:
             self.hand = NOTHING
@@ -175,3 +186,4 @@ class Bursts:
         hand[:0] = rest
         self.hand = hand
         self._before = before + len(rest)
+        self._looked = (looked + len(rest), self._taken)

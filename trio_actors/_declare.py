@@ -14,6 +14,7 @@ import builtins
 import inspect
 import keyword
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from types import FrameType
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
@@ -131,6 +132,8 @@ class _Declaration:
     """What stands in the brackets of Actor; empty if that could not be read."""
     messages: list[Any] = attrs.Factory(list[Any])
     """The members of that union."""
+    names: dict[str, Any] | None = None
+    """Those of them that have a name of their own, once it was asked for."""
     known: dict[type, dict[Any, Any]] = attrs.Factory(dict[type, dict[Any, Any]])
     """What the type variables of each base class stand for."""
     table: dict[type, Handler] = attrs.Factory(dict[type, Handler])
@@ -294,11 +297,13 @@ class _Declaration:
 
     def _names(self) -> dict[str, Any]:
         """Return its messages by name, those that share one excepted."""
-        found = {kind for message in self.messages for kind in kinds(message)}
-        names = [kind.__name__ for kind in found]
-        return {
-            kind.__name__: kind for kind in found if names.count(kind.__name__) == 1
-        }
+        if self.names is None:  # once, since each handler wants to know
+            found = {kind: None for one in self.messages for kind in kinds(one)}
+            counts = Counter(kind.__name__ for kind in found)
+            self.names = {
+                kind.__name__: kind for kind in found if counts[kind.__name__] == 1
+            }
+        return self.names
 
     def _message(self, made: Handler, parameter: str, meaning: Any) -> Any:
         """Return the union a handler takes: what is in the list, if it takes one."""
@@ -330,7 +335,8 @@ class _Declaration:
                 " of the message as its annotation."
             )
         for kind in kinds(message):
-            if self.written and not any(_related(kind, one) for one in self.messages):
+            known = not self.written or kind in self._names().values()
+            if not (known or any(_related(kind, one) for one in self.messages)):
                 union = _listed(" | ", [*self.messages, message])
                 raise TypeError(
                     f"{where} handles {spell(message)}, which is not one of the"
@@ -351,7 +357,7 @@ class _Declaration:
         if message is Terminated:
             return  # not to handle it is a death pact
         for kind in kinds(message):
-            handled = any(is_a(kind, key) for key in self.table)
+            handled = kind in self.table or any(is_a(kind, key) for key in self.table)
             if not handled and inspect.isabstract(kind):
                 # Nothing is of that class itself, only of those below it.
                 handled = any(is_a(key, kind) for key in self.table)

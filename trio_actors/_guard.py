@@ -10,7 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import attrs
@@ -69,7 +69,7 @@ def check(message: object) -> None:
     Raises:
         TypeError: Its class is not frozen, or something in it is not hashable.
     """
-    if not _is_frozen(message):
+    if not _is_frozen(cast("Any", type(message))):
         raise TypeError(
             f"{show(message)} is no message, because it can be changed after it was"
             f" sent. Write @attrs.frozen above class {type(message).__name__}."
@@ -84,10 +84,11 @@ def check(message: object) -> None:
         ) from None
 
 
-def _is_frozen(message: object) -> bool:
-    if isinstance(message, _PLAIN):
+@lru_cache(maxsize=1024)
+def _is_frozen(kind: Any) -> bool:
+    """Whether the messages of a class cannot be changed; found once per class."""
+    if issubclass(kind, _PLAIN):
         return True
-    kind = type(message)
     if dataclasses.is_dataclass(kind):
         return bool(cast("Any", kind).__dataclass_params__.frozen)
     if attrs.has(kind):
