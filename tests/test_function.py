@@ -99,6 +99,45 @@ async def test_receiving_ends_when_the_actor_is_stopped(world: World) -> None:
     assert seen == ["a", "after the loop", "the end"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "kind"), [("stop", "shutdown"), ("drain", "shutdown"), ("restart", None)]
+)
+async def test_a_loop_around_receive_may_let_the_end_through(
+    world: World, verb: str, kind: str | None
+) -> None:
+    """As trio's users write it: the actor failed with EndOfChannel at each stop."""
+    seen: list[str] = []
+
+    async def loops(inbox: Inbox[Note]) -> None:
+        while True:
+            seen.append((await inbox.receive()).text)
+
+    ref = await world.spawn(loops)
+    ref.tell_nowait(Note("a"))
+    await world.settled()
+    getattr(ref, verb)()
+    if kind is None:
+        await ref.tell(Note("b"))
+        await world.settled()
+        assert seen == ["a", "b"]
+    else:
+        assert (await ref.wait_stopped()).kind == kind
+
+
+async def test_the_end_of_another_channel_is_a_failure(world: World) -> None:
+    async def reads(inbox: Inbox[Note]) -> None:
+        await inbox.receive()
+        send, receive = trio.open_memory_channel[int](1)
+        send.close()
+        await receive.receive()
+
+    ref = await world.spawn(reads, restart="temporary")
+    ref.tell_nowait(Note("a"))
+    exit = await ref.wait_stopped()
+    assert exit.kind == "failed"
+    assert isinstance(exit.error, trio.EndOfChannel)
+
+
 async def test_two_tasks_cannot_wait_for_the_next_message(world: World) -> None:
     """Trio's manners: BusyResourceError."""
     seen: list[str] = []

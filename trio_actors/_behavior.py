@@ -24,6 +24,8 @@ from typing import (
     cast,
 )
 
+import trio
+
 from ._declare import Handler, complete, declare, lookup
 from ._errors import UnhandledMessage, show
 from ._mailbox import Mailbox
@@ -278,9 +280,16 @@ class Recipe:
         give_cell(made, cell)
         return made
 
-    def run(self, inbox: Inbox[Any]) -> Awaitable[None]:
-        """Start the function of a function actor."""
-        return cast("Awaitable[None]", self._make(inbox, *self.args))
+    async def run(self, inbox: Inbox[Any]) -> None:
+        """Run the function of a function actor."""
+        try:
+            await cast("Awaitable[None]", self._make(inbox, *self.args))
+        except trio.EndOfChannel as error:
+            if error is not inbox._end:
+                raise
+            # It received until there was nothing more: its end, as any other.
+        finally:
+            inbox._end = None  # it has a traceback, and with that the inbox
 
 
 def give_cell(instance: Actor[Any], cell: Cell) -> None:

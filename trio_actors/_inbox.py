@@ -31,11 +31,12 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
     least each 64 messages.
     """
 
-    __slots__ = ("_receiving",)
+    __slots__ = ("_end", "_receiving")
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
         self._receiving = False
+        self._end: trio.EndOfChannel | None = None  # what said that it has ended
 
     def __aiter__(self) -> AsyncIterator[M_co]:
         return self
@@ -52,7 +53,8 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
         To be cancelled loses no message.
 
         Raises:
-            trio.EndOfChannel: The actor is being stopped.
+            trio.EndOfChannel: The actor is being stopped. The function may let it
+                through: that is a normal end.
             trio.BusyResourceError: Another task receives already.
         """
         await checkpoint()
@@ -80,7 +82,8 @@ class Inbox(Context[M_co]):  # type: ignore[type-var]  # pyright: ignore[reportI
                 if message is not LAPSED:
                     return message
         await cancel_shielded_checkpoint()
-        raise trio.EndOfChannel
+        self._end = trio.EndOfChannel()
+        raise self._end
 
     def _check_alone(self) -> None:
         if self._receiving:
