@@ -27,7 +27,7 @@ from trio_actors import (
     Request,
     handler,
 )
-from trio_actors._keys import KEYS, key_hash
+from trio_actors._keys import KEYS, KEYS_EACH, key_hash
 from trio_actors._routing import ROUTINGS
 from trio_actors.testing import World
 
@@ -300,7 +300,31 @@ async def test_a_pool_remembers_few_keys_and_who_has_all(world: World) -> None:
     for _ in range(2):
         got = {key: crew.owner(key).path for key in range(KEYS + 100)}
         assert got == owners(pool, range(KEYS + 100))
-    assert 100 <= len(crew._owners) <= KEYS
+    assert len(crew._owners) == KEYS
+
+
+async def test_a_few_keys_too_many_are_no_new_keys_all_the_time(world: World) -> None:
+    """All that was known was forgotten at once, so that each key was new each time."""
+    pool = await world.spawn_pool(Named, size=7, routing=by_key)
+    crew = pool._pool.workers()
+    counts: list[int] = []
+    for keys in (KEYS, KEYS + 76):
+        calls = Calls()
+        for _ in range(3):
+            with calls:
+                for key in range(keys):
+                    crew.owner(key)
+        counts.append(calls.count)
+    few, many = counts
+    assert many < 5 * few
+
+
+async def test_a_large_pool_remembers_more_keys(world: World) -> None:
+    pool = await world.spawn_pool(Named, size=40, routing=by_key)
+    crew = pool._pool.workers()
+    for key in range(2000):
+        crew.owner(key)
+    assert len(crew._owners) == 40 * KEYS_EACH
 
 
 class Leaving(Named):

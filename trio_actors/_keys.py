@@ -21,7 +21,9 @@ import attrs
 from ._ref import ActorRef
 
 KEYS = 1024
-"""For how many keys a pool remembers who has them."""
+"""For how many keys a pool remembers who has them, at least."""
+KEYS_EACH = 32
+"""And for how many for each of many actors: to find out costs a look at each."""
 
 
 def key_hash(key: Hashable) -> int:
@@ -65,8 +67,12 @@ class Crew(tuple[ActorRef[Any], ...]):  # noqa: SLOT001  # it remembers
     def _owners(self) -> dict[int, ActorRef[Any]]:
         return {}
 
+    @cached_property
+    def _known(self) -> list[int]:
+        return []
+
     def owner(self, key: int) -> ActorRef[Any]:
-        """Return who has a key; it is known at once for the last keys."""
+        """Return who has a key; it is known at once for many keys."""
         found = self._owners.get(key)
         if found is None:
             first = zlib.crc32(f"{key}|".encode())
@@ -76,7 +82,20 @@ class Crew(tuple[ActorRef[Any], ...]):  # noqa: SLOT001  # it remembers
                 for path in self._paths
             ]
             found = self[weights.index(max(weights))]
-            if len(self._owners) >= KEYS:
-                self._owners.clear()
-            self._owners[key] = found
+            self._remember(key, found, first)
         return found
+
+    def _remember(self, key: int, owner: ActorRef[Any], place: int) -> None:
+        """Note who has a key, in place of another one if there are too many.
+
+        Of which one is as good as chance: with the oldest out first, keys that come
+        again and again in turn, and are a few too many, would never be known.
+        """
+        known = self._known
+        if len(known) < max(KEYS, KEYS_EACH * len(self)):
+            known.append(key)
+        else:
+            at = place % len(known)
+            del self._owners[known[at]]
+            known[at] = key
+        self._owners[key] = owner
