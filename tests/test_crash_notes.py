@@ -13,7 +13,15 @@ import trio
 
 from tests.actors import StashAndFail
 from tests.kit import Add, Boom, Counter, Get, Note, Worker, tally
-from trio_actors import Actor, ActorFailed, ActorRef, Request, StartFailed, handler
+from trio_actors import (
+    Actor,
+    ActorFailed,
+    ActorRef,
+    Request,
+    StartFailed,
+    Supervision,
+    handler,
+)
 from trio_actors._errors import NOTES, add_crash_notes, cut_own_frames, show
 from trio_actors.testing import World
 
@@ -249,11 +257,77 @@ async def test_a_recursion_is_shown_as_it_was_also_the_second_time(
                 return self.get(message)
             raise self.error
 
-    ref = await world.spawn(Recursive)
-    for _ in range(3):
-        error = await failure_of(ref, Get())
-        frames = traceback.extract_tb(error.__traceback__)
-        assert [frame.name for frame in frames] == ["get", "get", "get"]
+    class AsyncRecursive(Actor[Get]):
+        error = ValueError("out of stock")
+        levels = 2
+
+        @handler
+        async def get(self, message: Get) -> int:
+            self.levels -= 1
+            if self.levels >= 0:
+                return await self.get(message)
+            raise self.error
+
+    kinds: list[Any] = [Recursive, AsyncRecursive]
+    for kind in kinds:
+        ref = await world.spawn(kind)
+        for _ in range(3):
+            error = await failure_of(ref, Get())
+            frames = traceback.extract_tb(error.__traceback__)
+            assert [frame.name for frame in frames] == ["get", "get", "get"]
+
+
+ESCALATES = Supervision(directives={Exception: "escalate"})
+
+
+class Nested(Actor[Boom]):
+    """Has one below it, which fails; it lets that climb."""
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+
+    async def started(self) -> None:
+        if self.levels:
+            await self.context.spawn(
+                Nested, self.levels - 1, name="n", supervision=ESCALATES
+            )
+
+    @handler
+    def boom(self, message: Boom) -> int:
+        raise message.error
+
+
+async def test_a_failure_that_climbs_keeps_the_note_of_where_it_was(
+    world: World,
+) -> None:
+    """Each level adds two: of another ascent the oldest go, of this one none."""
+    error = ValueError("deep down")
+    await world.spawn(
+        Nested, NOTES, name="n", restart="temporary", supervision=ESCALATES
+    )
+    leaf = world.find("/n" * (NOTES + 1))
+    assert leaf is not None
+    await leaf.tell(Boom(error))
+    await world.settled()
+    path = "/n" * (NOTES + 1)
+    assert heads_of(error)[0] == f"actor: {path}, incarnation 1"
+    assert len(error.__notes__) > NOTES
+
+
+async def test_what_is_raised_again_and_nobody_looks_at_does_not_grow(
+    world: World,
+) -> None:
+    """W7: such a failure has no notes, and its traceback goes at once."""
+    error = ValueError("out of stock")
+    logging.disable(logging.CRITICAL)
+    rules = Supervision(max_restarts=100)
+    top = await world.spawn_supervisor(supervision=rules)
+    ref = await top.spawn(Counter)
+    for _ in range(20):
+        await ref.tell(Boom(error))
+    await world.settled()
+    logging.disable(logging.NOTSET)
+    assert len(traceback.extract_tb(error.__traceback__)) <= 3
 
 
 async def test_state_is_never_shown(

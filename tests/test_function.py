@@ -124,6 +124,41 @@ async def test_a_loop_around_receive_may_let_the_end_through(
         assert (await ref.wait_stopped()).kind == kind
 
 
+async def test_the_end_may_come_out_of_a_nursery(world: World) -> None:
+    async def loops(inbox: Inbox[Note]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            while True:
+                await inbox.receive()
+
+    ref = await world.spawn(loops)
+    ref.tell_nowait(Note("a"))
+    await world.settled()
+    ref.stop()
+    assert (await ref.wait_stopped()).kind == "shutdown"
+
+
+async def test_the_end_beside_a_failure_is_a_failure(world: World) -> None:
+    async def fails(_: object) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("beside it")
+
+    async def loops(inbox: Inbox[Note]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails, inbox)
+            while True:
+                await inbox.receive()
+
+    ref = await world.spawn(loops, restart="temporary")
+    await world.settled()
+    ref.stop()
+    exit = await ref.wait_stopped()
+    assert exit.kind == "failed"
+    assert "beside it" in repr(exit.error)
+
+
 async def test_the_end_of_another_channel_is_a_failure(world: World) -> None:
     async def reads(inbox: Inbox[Note]) -> None:
         await inbox.receive()

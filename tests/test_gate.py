@@ -8,6 +8,8 @@ import attrs
 import pytest
 import trio
 
+from tests.actors import Sleeper
+from tests.kit import Sleep
 from tests.persistence.ledger import Added, Do, Ledger, Read, add
 from trio_actors import (
     Actor,
@@ -893,6 +895,52 @@ async def test_a_pool_shrinks_with_what_is_told(
     ledger = await ledger_in(world)
     await ledger.ask(Do(shrink))
     assert sizes == [2, 1]
+
+
+async def test_of_whom_a_command_went_above_may_be_waited_for(
+    world: World, journal: MemoryJournal
+) -> None:
+    """It is ended with its parent: a wait that let go only its own was for ever."""
+    heard = list[str]()
+    other = Probe[str](world)
+    above = await world.spawn(Listener, heard, 1, name="above")
+    below = world.find("/above/below")
+    assert below is not None
+    topic = Topic[str]("news")
+
+    async def act(ledger: Ledger) -> None:
+        other.ref.tell_soon("other")
+        world.publish(topic, "all")  # which goes to no path
+        above.stop()
+        await below.wait_stopped()
+        raise ValueError
+
+    ledger = await ledger_in(world)
+    with pytest.raises(ActorFailed):
+        await ledger.ask(Do(act))
+    await above.wait_stopped()
+    assert heard[2:] == ["stopped", "stopped"]
+    await other.expect_no_message()
+
+
+async def test_a_pool_shrinks_at_once_also_in_a_durable_turn(
+    world: World, journal: MemoryJournal
+) -> None:
+    pool = await world.spawn_pool(Sleeper, size=4)
+
+    async def shrink(_: Ledger) -> None:
+        asked = [worker.ask_nowait(Sleep(10)) for worker in pool.workers]
+        with trio.move_on_after(5):
+            await pool.resize(1)
+        sizes.append((len(pool.workers), pool._pool.size))
+        await pool.resize(1)
+        sizes.append((len(pool.workers), trio.current_time()))
+        del asked
+
+    sizes: list[tuple[int, float]] = []
+    ledger = await ledger_in(world)
+    await ledger.ask(Do(shrink))
+    assert sizes == [(1, 1), (1, 5)]
 
 
 async def test_who_offers_a_service_is_stopped_with_what_is_told(

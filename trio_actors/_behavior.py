@@ -27,7 +27,7 @@ from typing import (
 import trio
 
 from ._declare import Handler, complete, declare, lookup
-from ._errors import UnhandledMessage, show
+from ._errors import UnhandledMessage, leaves, show
 from ._mailbox import Mailbox
 from ._messages import Exit
 from ._policy import Supervision
@@ -284,8 +284,8 @@ class Recipe:
         """Run the function of a function actor."""
         try:
             await cast("Awaitable[None]", self._make(inbox, *self.args))
-        except trio.EndOfChannel as error:
-            if error is not inbox._end:
+        except (trio.EndOfChannel, ExceptionGroup) as error:  # from a nursery, say
+            if any(one is not inbox._end for one in leaves(error)):
                 raise
             # It received until there was nothing more: its end, as any other.
         finally:

@@ -166,6 +166,8 @@ class Cell(Ending):
         """Judge a failure, wherever it came from."""
         counted = self._is_quiet(failure)
         if counted and self.family.allows_restart(self):
+            with suppress(Exception):  # it is frozen
+                failure.__traceback__ = None  # nobody looks, and it may be raised again
             self.fail_turn(failure)
             self.note("failed")
             if self.under is not None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NOTES = 16
 """How many notes of ours an exception keeps; each actor adds one on the way up."""
 _OURS = ("actor: /", "escalated by /")
+_LAST = "__trio_actors_traceback__"
+"""Where an exception keeps the traceback it had when its actor failed."""
 
 
 class ActorError(Exception):
@@ -186,13 +188,21 @@ def add_note(error: BaseException, text: str, *, instead_of: str = "") -> None:
     try:
         notes: list[str] = error.__dict__.get("__notes__", [])
         old = [one for one in notes if one == text or _begins(one, instead_of)]
-        ours = [one for one in notes if one.startswith(_OURS) and one not in old]
+        ours = [one for one in notes if one not in old and _is_dispensable(one, text)]
         old += ours[: max(0, len(ours) + 1 - NOTES)]
         if old:
             notes[:] = [one for one in notes if one not in old]
         error.add_note(text)
     except Exception:
         return
+
+
+def _is_dispensable(note: str, for_: str) -> bool:
+    """Whether a note of ours tells of another ascent than the one to come."""
+    if not note.startswith(_OURS):
+        return False
+    mine, its = (one[one.index("/") :].partition(",")[0] for one in (for_, note))
+    return not its.startswith(f"{mine}/")
 
 
 def _begins(note: str, start: str) -> bool:
@@ -239,29 +249,17 @@ def cut_own_frames(error: BaseException) -> None:
         if not module.startswith("trio_actors._"):
             break
         trace = trace.tb_next
-    if trace is not None and trace is not error.__traceback__ and _was_noted(error):
-        _cut_older(trace)
     try:
-        error.__traceback__ = trace
+        # What is raised again brings its last traceback along, behind the new one.
+        _cut(trace, error.__dict__.get(_LAST))
+        error.__traceback__ = error.__dict__[_LAST] = trace
     except Exception:
         return  # it is frozen
 
 
-def _was_noted(error: BaseException) -> bool:
-    notes = getattr(error, "__notes__", ())
-    return any(str(note).startswith(_OURS) for note in notes)
-
-
-def _cut_older(trace: TracebackType) -> None:
-    """Take off what an object that is raised again brings along: its last traceback.
-
-    That begins where this one does, and was not called from there, as a recursion is.
-    """
-    last = trace
-    while (then := last.tb_next) is not None:
-        same = then.tb_frame.f_code is trace.tb_frame.f_code
-        called = then.tb_frame.f_back is last.tb_frame
-        if same and then.tb_lasti == trace.tb_lasti and not called:
-            last.tb_next = None
-            return
-        last = then
+def _cut(trace: TracebackType | None, older: TracebackType | None) -> None:
+    """Take off what is *older* in a traceback."""
+    while trace is not None and older is not None:
+        if trace.tb_next is older:
+            trace.tb_next = None
+        trace = trace.tb_next

@@ -76,12 +76,12 @@ class Gate:
         return not self.staged
 
     def lets_wait(self, path: str) -> None:
-        """Let go what was sent to an actor, or below it, whose end is waited for.
+        """Let go what was sent to an actor, above or below it, whose end is waited for.
 
         Unless there is something to wait for first: then it goes with all the rest.
         """
         if not self.staged:
-            self._release(lambda place: _is_within(place, path))
+            self._release(lambda place: _is_about(place, path))
 
     def release(self, place: object = None) -> None:
         """Let go what is held; with a *place* only what goes there."""
@@ -128,9 +128,12 @@ def let_wait_here(path: str) -> None:
         gate.lets_wait(path)
 
 
-def _is_within(place: object, path: str) -> bool:
-    """Whether something goes to the actor of a path, or to one below it."""
-    return f"{getattr(place, 'path', '')}/".startswith(f"{path}/")
+def _is_about(place: object, path: str) -> bool:
+    """Whether something goes to the actor of a path, or to one above or below it."""
+    there = getattr(place, "path", "")
+    if not there:
+        return False
+    return f"{there}/".startswith(f"{path}/") or path.startswith(f"{there}/")
 
 
 def is_turn_of(cell: Cell) -> bool:

@@ -22,6 +22,7 @@ from ._behavior import Actor, Recipe
 from ._cell import Cell
 from ._complaints import mailbox_full
 from ._errors import MailboxFull, StartFailed
+from ._gate import let_wait_here
 from ._halts import Halt, Options
 from ._keys import Crew
 from ._policy import Supervision
@@ -125,8 +126,14 @@ class PoolRef(RoutedRef[M_contra]):
         leaving = self.workers[pool.size :]
         for ref in leaving:
             ref.drain()
-        for ref in leaving:
-            await ref.wait_stopped()
+        for ref in leaving:  # all at once, also from a turn that is not durable yet
+            let_wait_here(ref.path)
+        try:
+            for ref in leaving:
+                await ref.wait_stopped()
+        except BaseException:
+            pool.size = len(self.workers)  # if they are not told after all
+            raise
 
     async def _grow(self, family: Family) -> None:
         """Start workers until there are as many as the last resize said."""

@@ -288,7 +288,8 @@ class ActorRef(Generic[M_contra]):
 
         From a handler of a durable actor these three, and ``restart()``, act with what
         it tells: in that order, when it is durable, and not if the command fails. Only
-        ``kill()`` and ``restart()`` of itself act at once: they cut it short.
+        ``kill()`` and ``restart()`` of itself act at once: they cut it short. So wait
+        for the end here, by ``wait_stopped()``, and do not ask another actor to.
 
         Args:
             detail: Kept in the ``Exit`` that watchers and ``wait_stopped()`` get.

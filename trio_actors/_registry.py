@@ -363,7 +363,8 @@ class ServiceRef(RoutedRef[M_contra]):
 
     def _put_nobody(self, item: Any) -> bool:
         """Let a message wait until somebody has the key."""
-        nobody = cast("Nobody", self._cell)
+        nobody = self._registry.nobody(self._key)
+        self._cell = cast("Cell", nobody)  # one for all its refs
         if nobody.system._closing:
             nobody.refuse(item, "shutdown")
             return True

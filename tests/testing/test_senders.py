@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.kit import Add, Counter, Get, Note
+from tests.persistence.ledger import Added, Do, Ledger
 from tests.testing.searched import failure_of
 from trio_actors import Actor, ActorRef, Request, Topic, handler
 from trio_actors.testing import World, check
@@ -266,3 +267,29 @@ def test_what_is_looked_up_before_it_could_have_changed_is_no_doubt() -> None:
         assert seen == ["direct", "after"]
 
     assert check(program, exhaustive=True).verified
+
+
+# --- What an actor sends by a task of the library's --------------------------------
+
+
+def test_a_durable_actor_is_one_sender() -> None:
+    """Who writes beside a handler that waits is no sender of its own."""
+
+    async def program(world: World) -> None:
+        seen: list[str] = []
+        log = await world.spawn(Log, seen)
+        account = await world.spawn(Ledger, name="ledger")
+
+        async def act(ledger: Ledger) -> None:
+            for text in "ab":
+                await ledger.persist(Added(text))
+                log.tell_soon(Note(text))
+                await trio.lowlevel.checkpoint()
+
+        await account.ask(Do(act))
+        await world.settled()
+        assert seen == ["b", "a"]
+
+    diagram = failure_of(program).diagram("mermaid")
+    assert "ledger" in diagram
+    assert "ledger task" not in diagram

@@ -66,9 +66,9 @@ create table trio_actors_note(
 create index trio_actors_note_pending on trio_actors_note(place)
     where kind in ('outbox', 'reminder');
 """
+WRITABLE = "update trio_actors_stream set epoch = epoch where false"
 # A database may have chosen speed: what is acknowledged here is durable nevertheless.
 # A plan that fits one batch fits all, and it goes by the indices.
-WRITABLE = "update trio_actors_stream set epoch = epoch where false"
 SESSION = """
 select set_config('idle_in_transaction_session_timeout', %s::text, false),
     set_config('lock_timeout', %s::text, false),

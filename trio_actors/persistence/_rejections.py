@@ -103,7 +103,9 @@ def _held(slot: MemberDescriptorType, error: Exception) -> Any:
 
 def _attributes(error: Exception) -> dict[str, Any]:
     """Return what an exception holds besides its args, by name."""
-    found = {name: value for name, value in vars(error).items() if name != "__notes__"}
+    found = {
+        name: one for name, one in vars(error).items() if not name.startswith("__")
+    }
     for name, slot in _slots(type(error)).items():
         value = _held(slot, error)
         if value is not _MISSING:

@@ -54,7 +54,7 @@ class Pilot(Footprints):
         self.over: bool = False  # the program has ended
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
-        self._commands = False  # whether there were any
+        self._commands: dict[str, list[Held]] = {}  # that have not acted, by receiver
         self._woken: dict[Task, int] = {}  # who waits for its step, and since which
         self._passes = 0
         self.reader: Reader | None = None  # the handler that goes on, if it only reads
@@ -139,7 +139,6 @@ class Pilot(Footprints):
         src = self.senders.name(self.who()) if self.many else self.who()
         footprint = {("turn", path): True, ("life", path): True}
         key = ("control", src, path)
-        self._commands = True
 
         def act(_: Held) -> None:
             apply()
@@ -147,15 +146,15 @@ class Pilot(Footprints):
         held = Held(key, "control", path, footprint, self.at, src, verb, apply=act)
         if self.many:
             self.senders.order(held)
+        self._commands.setdefault(path, []).append(held)
         self.hold(held)
 
     def _obey_first(self, path: str) -> None:
         """Let commands act before what the same sender sends after them."""
-        for queue in [*self._channels.values()]:
-            for held in [*queue]:
-                if held.key[::2] == ("control", path) and self.senders.is_behind(held):
-                    self.miss(held)
-                    held.apply(held)
+        for held in self._commands.get(path, [])[:]:
+            if self.senders.is_behind(held):
+                self.miss(held)
+                held.apply(held)
 
     def miss(self, held: Held) -> None:
         """Take out what can no longer happen; its ghost is kept, if it could have."""
@@ -352,6 +351,8 @@ class Pilot(Footprints):
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
+        if held.kind == "control":
+            self._commands[held.dst].remove(held)
         queue = self._channels[held.key]
         if queue[0] is held:
             queue.popleft()
@@ -395,6 +396,5 @@ def _can_go_wrong(fault: str, held: Held, by_hand: dict[str, None]) -> bool:
     if fault == "crash":
         return held.kind == "message" and held.dst not in by_hand
     outside = not (held.src.startswith("/") and held.dst.startswith("/"))
-    if fault == "duplicate":
-        return held.kind == "message" and outside
-    return held.kind in ("message", "reply") and outside
+    kinds = ("message",) if fault == "duplicate" else ("message", "reply")
+    return held.kind in kinds and outside

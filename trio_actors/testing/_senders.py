@@ -63,6 +63,8 @@ class Senders:
         mine, its = task.context, by.context
         cell = mine.get(CURRENT)
         if cell is not None:  # beside its handlers; their nursery is the family's
+            if task.parent_nursery is by.parent_nursery:
+                return  # it writes what the handler stores, and sends for it
             who = cell.path
         elif task.name.startswith("/") or its.get(CURRENT) is not None:
             return  # an actor
@@ -124,6 +126,8 @@ class Senders:
         if sent.moment[0] != now.moment[0] or sent.task in (now.task, None):
             return False
         mine, its = self._found.get(cast("Task", now.task)), self._found.get(sent.task)
+        if mine is its:
+            return False  # neither is one of several
         if mine is not None and mine.born >= sent.moment:
             return False
         nursery = None if its is None else sent.task.parent_nursery
