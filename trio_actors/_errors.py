@@ -201,7 +201,7 @@ def _is_dispensable(note: str, for_: str) -> bool:
     """Whether a note of ours tells of another ascent than the one to come."""
     if not note.startswith(_OURS):
         return False
-    mine, its = (one[one.index("/") :].partition(",")[0] for one in (for_, note))
+    mine, its = (one.partition("/")[2].partition(",")[0] for one in (for_, note))
     return not its.startswith(f"{mine}/")
 
 
