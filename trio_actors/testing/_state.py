@@ -23,6 +23,7 @@ import functools
 import io
 import itertools
 import random
+import struct
 import sys
 import threading
 import types
@@ -155,6 +156,7 @@ SHOWN: dict[Any, Callable[[Any], object]] = {
 }
 """What is told by who it is, and by what it says of itself."""
 
+_POINTER = struct.calcsize("P")
 # Of the standard library's other classes only these hold data and nothing else.
 _DATA = {"collections", "fractions", "ipaddress", "uuid"}
 _NO_DATA = (sys.stdlib_module_names - _DATA) | {"outcome", "trio", "trio_actors"}
@@ -248,8 +250,13 @@ def _slots(cls: type) -> tuple[tuple[str, types.MemberDescriptorType], ...]:
 
 
 def _hides(cls: type) -> bool:
-    """Whether there may be more in it than Python shows: a base is made in C."""
-    return any(
+    """Whether there may be more in it than Python shows: a base is made in C.
+
+    Such a base has a ``__new__`` of its own, or takes more room than its slots, a
+    ``__dict__`` and weak references do.
+    """
+    room = object.__basicsize__ + _POINTER * (len(_slots(cls)) + 2)
+    return cls.__basicsize__ > room or any(
         isinstance(base.__dict__.get("__new__"), types.BuiltinFunctionType)
         for base in cls.__mro__[:-1]
     )
