@@ -14,7 +14,15 @@ from tests import test_deadlock, test_no_deadlock
 from tests.actors import Node, Run, asks
 from tests.kit import Get, Note
 from tests.testing.searched import failure_of
-from trio_actors import Actor, ActorFailed, ActorRef, AskDeadlock, Context, handler
+from trio_actors import (
+    Actor,
+    ActorFailed,
+    ActorRef,
+    AskDeadlock,
+    Context,
+    Mailbox,
+    handler,
+)
 from trio_actors.testing import World, check
 
 CERTAIN: list[Callable[[World], Awaitable[None]]] = [
@@ -145,6 +153,38 @@ def test_a_wait_that_was_cut_might_have_been_part_of_a_circle() -> None:
 
     assert check(program, exhaustive=True).verified
     assert seen == {"answered", ("/b", "/a", "/b")}
+
+
+def test_a_wait_for_room_that_was_cut_is_looked_at_in_every_order() -> None:
+    seen: set[Any] = set()
+
+    def in_time(work: Run) -> Run:
+        async def wait(context: Any) -> str:
+            with trio.move_on_after(1):
+                await work.work(context)
+                return "sent"
+            return "cut"
+
+        return Run(wait)
+
+    async def program(world: World) -> None:
+        a, b = [await world.spawn(Node, name=name, mailbox=Mailbox(1)) for name in "ab"]
+
+        async def pushes(context: Context[Any]) -> None:
+            await context.ref.tell(Note())
+            await b.tell(Note())
+            await b.tell(Note())
+
+        async def rests(_: object) -> None:
+            await trio.sleep(2)
+
+        world.client(b.ask, Run(rests))
+        await trio.sleep(1)
+        seen.add(await a.ask(in_time(Run(pushes))))
+        await world.settled()
+
+    assert check(program, exhaustive=True, timers="idle").verified
+    assert seen == {"cut"}
 
 
 class Plain(Actor[Run | Note]):

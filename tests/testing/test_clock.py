@@ -15,7 +15,7 @@ import trio
 from tests.kit import Add, Counter
 from trio_actors import Exit
 from trio_actors.testing import Probe, World
-from trio_actors.testing._clock import in_order
+from trio_actors.testing._clock import WorldClock, in_order
 from trio_actors.testing._events import Run
 from trio_actors.testing._flight import Lab, run_lab
 from trio_actors.testing._footprints import Rules
@@ -64,6 +64,20 @@ def passes_of(rules: Rules) -> int:
     assert len(run.trace) > MANY
     assert isinstance(run.outcome, int)
     return run.outcome
+
+
+def test_at_rest_no_task_runs() -> None:
+    """Also where trio has not yet forgotten the last one."""
+    clock = WorldClock()
+
+    async def main() -> tuple[object, object]:
+        running = clock.task
+        clock._at_rest = True
+        resting, clock._at_rest = clock.task, False
+        assert running is trio.lowlevel.current_task()
+        return running, resting
+
+    assert trio.run(main, clock=clock)[1] is None
 
 
 def test_what_comes_next_takes_no_pass_of_the_loop() -> None:

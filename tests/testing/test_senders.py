@@ -293,3 +293,27 @@ def test_a_durable_actor_is_one_sender() -> None:
     diagram = failure_of(program).diagram("mermaid")
     assert "ledger" in diagram
     assert "ledger task" not in diagram
+
+
+def test_what_a_durable_actor_tells_after_a_command_comes_behind_it() -> None:
+    """The one may be sent by who writes, and the other by the handler's own task."""
+
+    async def program(world: World) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.checkpoint)  # there are several tasks
+        seen: list[str] = []
+        log = await world.spawn(Log, seen)
+        account = await world.spawn(Ledger, name="ledger")
+
+        async def act(ledger: Ledger) -> None:
+            await ledger.persist(Added("a"))
+            log.stop()
+            await trio.lowlevel.checkpoint()
+            log.tell_soon(Note("too late"))
+
+        await account.ask(Do(act))
+        await world.settled()
+        assert seen == []
+        assert len(world.dead()) == 1
+
+    assert check(program, exhaustive=True).verified

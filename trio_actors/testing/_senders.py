@@ -70,8 +70,6 @@ class Senders:
             return  # an actor
         else:
             who = mine.get(WHO) or "test"
-            if who != (its.get(WHO) or "test"):
-                return  # a client
         starter = self._found.get(by)
         if starter is None or starter.who != who:
             name = f"{who} task"
