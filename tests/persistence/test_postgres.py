@@ -74,11 +74,12 @@ async def test_its_tables_are_all_in_the_schema_of_the_search_path(
     ]
 
 
-async def test_who_may_not_make_tables_may_use_those_that_are_there(
-    conninfo: str, aside: Connection
-) -> None:
-    async with PostgresJournal(conninfo).__open_journal__():
-        pass
+def guest_of(conninfo: str, aside: Connection) -> tuple[str, str]:
+    """Make a user who may use the tables there are, and make none.
+
+    Returns:
+        The schema, which is the name of the user, too; and how to connect as that user.
+    """
     (schema,) = aside.execute("select current_schema").fetchall()[0]
     for command in (
         "create role {} login",
@@ -86,7 +87,15 @@ async def test_who_may_not_make_tables_may_use_those_that_are_there(
         "grant all on all tables in schema {0} to {0}",
     ):
         aside.execute(command.format(schema).encode())
-    place = conninfo.replace("user=tester", f"user={schema}")
+    return schema, conninfo.replace("user=tester", f"user={schema}")
+
+
+async def test_who_may_not_make_tables_may_use_those_that_are_there(
+    conninfo: str, aside: Connection
+) -> None:
+    async with PostgresJournal(conninfo).__open_journal__():
+        pass
+    schema, place = guest_of(conninfo, aside)
     journal = PostgresJournal(place)
     async with journal.__open_journal__():
         assert await journal.claim("s") == 1
@@ -129,14 +138,7 @@ async def test_rights_that_are_taken_away_fail_the_write_with_advice(
     conninfo: str, aside: Connection
 ) -> None:
     await opened(conninfo)
-    (schema,) = aside.execute("select current_schema").fetchall()[0]
-    for command in (
-        "create role {} login",
-        "grant usage on schema {0} to {0}",
-        "grant all on all tables in schema {0} to {0}",
-    ):
-        aside.execute(command.format(schema).encode())
-    place = conninfo.replace("user=tester", f"user={schema}")
+    schema, place = guest_of(conninfo, aside)
     journal = PostgresJournal(place)
     async with journal.__open_journal__():
         aside.execute(f"revoke all on trio_actors_stream from {schema}".encode())
