@@ -35,8 +35,8 @@ from trio_actors.testing import World
 from trio_actors.testing._clock import in_order
 from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Run, Search
+from trio_actors.testing._faults import Rules
 from trio_actors.testing._flight import Lab, run_lab
-from trio_actors.testing._footprints import Rules
 from trio_actors.testing._search import canonical
 from trio_actors.testing._strategies import Fifo, RandomWalk
 

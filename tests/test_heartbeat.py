@@ -280,7 +280,7 @@ async def test_the_heart_of_an_actor_that_has_stopped_is_silent(world: World) ->
     again = await world.spawn(Worker, name="kid", heartbeat=HEART)
     await trio.sleep(1)
     assert found(world, "/kid") == again
-    alarms = [one for one in world._runtime._alarms if one.key == "heartbeat"]
+    alarms = [one for one in world._runtime.alarms if one.key == "heartbeat"]
     assert len(alarms) == 1
 
 

@@ -101,7 +101,7 @@ def test_timers_that_are_set_anew_all_the_time_leave_nothing_behind() -> None:
             for _ in range(2000):
                 for ref in refs:
                     await ref.tell(Add())
-            assert len(system._runtime._alarms) < 200
+            assert len(system._runtime.alarms) < 200
             assert [(await ref.wait_stopped()).kind for ref in refs] == ["normal"] * 3
             assert trio.current_time() == 3600
 
@@ -119,7 +119,7 @@ def test_sweeping_loses_no_alarm_that_lives(plan: list[tuple[float, bool]]) -> N
             alarm.cancel()
     runtime.fire_until(math.inf)
     assert fired == sorted(when for when, lives in plan if lives)
-    assert runtime._alarms == []
+    assert runtime.alarms == []
 
 
 # --- Random numbers ---------------------------------------------------------

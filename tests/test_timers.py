@@ -401,7 +401,7 @@ async def test_no_timer_outlives_its_actor(world: World, verb: str) -> None:
     getattr(slow, verb)()
     await trio.sleep(10)
     assert log == []
-    assert [alarm for alarm in world._runtime._alarms if not alarm.cancelled] == []
+    assert [alarm for alarm in world._runtime.alarms if not alarm.cancelled] == []
     assert len(world.dead()) == (0 if verb == "drain" else 1)
 
 
@@ -426,7 +426,7 @@ async def test_a_timer_that_is_set_on_the_way_out_never_fires(
         late.restart()
     await trio.sleep(5)
     assert log == []
-    assert [alarm for alarm in world._runtime._alarms if not alarm.cancelled] == []
+    assert [alarm for alarm in world._runtime.alarms if not alarm.cancelled] == []
 
 
 async def test_a_timer_that_is_set_while_the_actor_drains_never_fires(

@@ -111,7 +111,7 @@ class Runtime:
         self.wall: Callable[[], float] = time.time
         self.began: float = 0.0  # a batch, somebody's, by time.perf_counter()
         self.bunks: list[Any] = []  # where askers can sleep, see _pending
-        self._alarms: list[Alarm] = []
+        self.alarms: list[Alarm] = []
         self._sweep_at = 64  # how many alarms there are when the cancelled ones go
         self._serial = 0
         self._sleeping: trio.CancelScope | None = None
@@ -168,24 +168,24 @@ class Runtime:
         """
         self._serial += 1
         alarm = Alarm(when, self._serial, fire, owner, key)
-        if len(self._alarms) >= self._sweep_at:
+        if len(self.alarms) >= self._sweep_at:
             self._sweep_alarms()
-        heapq.heappush(self._alarms, alarm)
+        heapq.heappush(self.alarms, alarm)
         if self._sleeping is not None and when < self._sleeping.deadline:
             self._sleeping.deadline = when  # the sleep simply ends earlier
         return alarm
 
     def _sweep_alarms(self) -> None:
         # Timers that are set anew all the time leave cancelled ones behind.
-        self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
-        heapq.heapify(self._alarms)
-        self._sweep_at = max(64, 2 * len(self._alarms))
+        self.alarms = [alarm for alarm in self.alarms if not alarm.cancelled]
+        heapq.heapify(self.alarms)
+        self._sweep_at = max(64, 2 * len(self.alarms))
 
     @enable_ki_protection
     async def run_timers(self) -> None:
         """Fire the alarms in the order they are due; runs until it is cancelled."""
         while True:
-            due = self._alarms[0].when if self._alarms else math.inf
+            due = self.alarms[0].when if self.alarms else math.inf
             with trio.CancelScope(deadline=due) as self._sleeping:
                 await trio.sleep_forever()
             self._sleeping = None
@@ -193,7 +193,7 @@ class Runtime:
 
     def fire_until(self, now: float) -> None:
         """Fire what is due."""
-        while self._alarms and self._alarms[0].when <= now:
-            alarm = heapq.heappop(self._alarms)
+        while self.alarms and self.alarms[0].when <= now:
+            alarm = heapq.heappop(self.alarms)
             if not alarm.cancelled:
                 alarm.fire()

@@ -27,8 +27,8 @@ from trio_actors._errors import leaves
 from trio_actors.testing._circles import Known
 from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Run, Search
+from trio_actors.testing._faults import Rules
 from trio_actors.testing._flight import Lab, run_lab
-from trio_actors.testing._footprints import Rules
 from trio_actors.testing._search import Depth, NotRepeatable, canonical
 
 

@@ -17,8 +17,8 @@ from trio_actors import Exit
 from trio_actors.testing import Probe, World
 from trio_actors.testing._clock import WorldClock, in_order
 from trio_actors.testing._events import Run
+from trio_actors.testing._faults import Rules
 from trio_actors.testing._flight import Lab, run_lab
-from trio_actors.testing._footprints import Rules
 from trio_actors.testing._strategies import Fifo
 
 MANY = 100

@@ -334,7 +334,7 @@ def test_what_nobody_controls_is_an_error(program: Program, says: str) -> None:
     ("program", "says"),
     [
         (own_clock, "the clock of a world has no jump: it is no MockClock"),
-        (own_autojump, "has no attribute 'autojump_threshold'"),
+        (own_autojump, "has no autojump_threshold: it is no MockClock"),
     ],
 )
 def test_who_takes_the_clock_for_a_mock_clock_is_told(

@@ -44,12 +44,12 @@ class Kept:
 
 
 KEPT = [
-    Kept(overtaken, "ta1:32e6a:prd:2-1:hh", "e348e92e95e2"),
-    Kept(impatient, "ta1:vqkdj:prd:2-1:sn", "3ec4650ebeb9"),
+    Kept(overtaken, "ta1:32e6a:prd:2-1:hh", "279fd6d3593f"),
+    Kept(impatient, "ta1:vqkdj:prd:2-1:sn", "8d312f3f2ba3"),
     Kept(
         forgotten,
         "ta1:wg5yq:prd:xtest_3e/register_231:fifo:7w",
-        "bfb75443e007",
+        "80b59df6c295",
         {"exhaustive": True, "faults": Faults(crash=1)},
     ),
 ]

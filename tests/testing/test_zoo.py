@@ -17,8 +17,8 @@ from tests.zoo import ZOO, Animal
 from trio_actors.testing import Exploration, Failure, check, run
 from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Event, Search
+from trio_actors.testing._faults import Rules
 from trio_actors.testing._flight import Lab, run_lab
-from trio_actors.testing._footprints import Rules
 from trio_actors.testing._search import canonical
 from trio_actors.testing._strategies import RandomWalk, Replay
 from trio_actors.testing._token import decode

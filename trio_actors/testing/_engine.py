@@ -20,9 +20,8 @@ from trio.lowlevel import checkpoint
 from .._errors import leaves
 from ._dpor import Optimal
 from ._events import Run, Search, Unsettled
-from ._faults import Crash, Faults, Plan, longer
+from ._faults import Crash, Faults, Plan, Rules, longer
 from ._flight import Lab, run_lab
-from ._footprints import Rules
 from ._jobs import Crew
 from ._search import OTHER_STEP, canonical, not_repeatable
 from ._settings import SETTINGS

@@ -1,4 +1,4 @@
-"""What may go wrong in a run, and what does in one.
+"""What is possible in a run, what may go wrong in it, and what does.
 
 Rules of this file:
 
@@ -63,6 +63,23 @@ class Faults:
 
 
 NO_FAULTS = Faults()
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """What is possible in a run."""
+
+    seed: int = 0
+    race: bool = True
+    """Time may pass before what else could happen."""
+    checkpoints: bool = False
+    """Which task runs next is chosen at each checkpoint."""
+    enqueue: bool = False
+    """Messages are taken in the order in which they were sent, whoever sent them."""
+    allow_io: bool = False
+    faults: Faults = NO_FAULTS
+    sampled: bool = True
+    """Faults come unplanned, as events of their own."""
 
 
 def longer(plan: Plan, messages: Iterable[Crash]) -> list[Plan]:

@@ -27,8 +27,8 @@ from .._system import ActorSystem
 from ._circles import Known
 from ._client import Client
 from ._events import Blocked, Event, Run, Search
-from ._faults import Plan
-from ._footprints import CLOCK, Rules
+from ._faults import Plan, Rules
+from ._footprints import CLOCK
 from ._hall import Hall
 from ._held import Held
 from ._pilot import Pilot
@@ -57,8 +57,16 @@ class ControlledWorld(World):
     # --- At rest ---
 
     def _on_idle(self, deadline: float) -> float | None:
+        pilot = self._pilot
         try:
-            return self._act(deadline)
+            if pilot.reader is not None:
+                pilot.check_reader()
+            enabled = pilot.enabled()
+            if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
+                enabled = [self._rest("all is quiet")]
+            if not enabled or pilot.may_go_wrong or pilot.alarms or deadline < math.inf:
+                return self._act_in_time(enabled, deadline)
+            return self._do(pilot.choose(enabled), self._clock.time, deadline)
         except Exception as error:  # of a search, of a monitor
             self._failed(error)
         return None
@@ -73,23 +81,12 @@ class ControlledWorld(World):
         self._pilot.end(math.inf)
         self._body.cancel()
 
-    def _act(self, deadline: float) -> float | None:
-        pilot = self._pilot
-        if pilot.reader is not None:
-            pilot.check_reader()
-        enabled = pilot.enabled()
-        if not enabled and self._settlers and pilot.is_empty and self._is_quiet():
-            enabled = [self._rest("all is quiet")]
-        if not enabled or pilot.may_go_wrong or pilot.has_alarms or deadline < math.inf:
-            return self._act_in_time(enabled, deadline)
-        return self._do(pilot.choose(enabled), self._clock.time, deadline)
-
     def _act_in_time(self, enabled: list[Event], deadline: float) -> float | None:
         """Let something happen where time may pass, or something go wrong."""
         pilot = self._pilot
         faults = pilot.faults(enabled) if pilot.may_go_wrong else []
         when = self._clock.time
-        if deadline < math.inf or pilot.has_alarms:
+        if deadline < math.inf or pilot.alarms:
             # After the end of the program only what could have come before it still
             # comes.
             alone = not enabled and self._last is None

@@ -15,15 +15,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import attrs
-
 from .._errors import AskDeadlock, leaves
 from .._runtime import Alarm, Resource
 from .._waits import CURRENT
 from ._circles import Circles, Known
 from ._clock import WorldClock
 from ._events import Event, Ghost, Run, Unsettled
-from ._faults import NO_FAULTS, Faults
+from ._faults import Rules
 from ._seam import WHO, WorldRuntime
 
 if TYPE_CHECKING:
@@ -41,26 +39,11 @@ HISTORY = ("history", "")
 """What clients were answered before others asked; a checker of histories looks at it.
 """
 
+_DOUBTFUL = ("key", "room", "stream")
+
 RACES = 5
 """How often in a run time may pass before what else could happen: what repeats could go
 on for ever."""
-
-
-@attrs.frozen(kw_only=True)
-class Rules:
-    """What is possible in a run."""
-
-    seed: int = 0
-    race: bool = True
-    """Time may pass before what else could happen."""
-    checkpoints: bool = False
-    """Which task runs next is chosen at each checkpoint."""
-    enqueue: bool = False
-    """Messages are taken in the order in which they were sent, whoever sent them."""
-    allow_io: bool = False
-    faults: Faults = NO_FAULTS
-    sampled: bool = True
-    """Faults come unplanned, as events of their own."""
 
 
 class Timed(Alarm):
@@ -137,19 +120,26 @@ class Footprints(WorldRuntime):
 
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Note what the step that goes on reads or writes."""
+        step = self.step
         if resource == "all":
-            self._look()
+            if self.recording:
+                self._look()
             return
-        if self.step is not None:
-            touched = (resource, owner)
-            if write or touched not in self.step.footprint:
-                self.step.footprint[touched] = write
-        if resource == "room" and not write:
-            self.note("an actor was chosen by its load")
-        elif resource == "stream":
+        if step is not None:
+            footprint, touched = step.footprint, (resource, owner)
+            if write or touched not in footprint:
+                footprint[touched] = write
+        if resource in _DOUBTFUL:
+            self._doubt(resource, owner, write=write)
+
+    def _doubt(self, resource: Resource, owner: str, *, write: bool) -> None:
+        """Note what an order may hang on that no footprint tells."""
+        if resource == "stream":
             self.note("a stream was read, in whatever order its values came")
         elif resource == "key" and not owner.startswith("/"):  # and no pool
             self.senders.look(owner, write=write)
+        elif resource == "room" and not write:
+            self.note("an actor was chosen by its load")
 
     def _look(self) -> None:
         """Note that this step looks at all there is, of which each has a part."""
@@ -265,7 +255,7 @@ class Footprints(WorldRuntime):
     ) -> Alarm:
         """Call *fire* at a time; which comes next depends on the time of this step."""
         alarm = Timed(self, when, fire, owner, key)
-        heapq.heappush(self._alarms, alarm)
+        heapq.heappush(self.alarms, alarm)
         self.look_at_clock()
         return alarm
 
@@ -309,7 +299,7 @@ class Footprints(WorldRuntime):
 
     def _racing(self) -> list[Timed]:
         """Return the alarms that may come before what else could happen."""
-        every = (one for one in self._alarms if isinstance(one, Timed))
+        every = (one for one in self.alarms if isinstance(one, Timed))
         return [one for one in every if one.races and not one.cancelled]
 
     def _since(self, armed: set[int]) -> int:
@@ -332,11 +322,11 @@ class Footprints(WorldRuntime):
             deadline: The next one of trio's.
             alone: Nothing else can happen.
         """
-        due = self.next_alarm() if self._alarms else math.inf
+        due = self.next_alarm() if self.alarms else math.inf
         when = min(deadline, due)
         if when == math.inf:
             return None
-        alarm = self._alarms[0] if due <= deadline else None
+        alarm = self.alarms[0] if due <= deadline else None
         races = self._may_wait(when) and (not isinstance(alarm, Timed) or alarm.races)
         if races and self._races >= RACES:
             self.note(
@@ -362,7 +352,7 @@ class Footprints(WorldRuntime):
         """Move the clock, and fire one alarm; a deadline is trio's to see."""
         self.clock.time = max(self.clock.time, when)
         if self.next_alarm() <= min(deadline, self.clock.time):
-            alarm = heapq.heappop(self._alarms)
+            alarm = heapq.heappop(self.alarms)
             fire, alarm.fire = alarm.fire, _nothing
             alarm.cancelled = True
             fire()

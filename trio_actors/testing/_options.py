@@ -25,8 +25,7 @@ import attrs
 
 from .._errors import show
 from ._engine import Job
-from ._faults import NO_FAULTS, Faults
-from ._footprints import Rules
+from ._faults import NO_FAULTS, Faults, Rules
 from ._jobs import obstacle
 from ._settings import SETTINGS
 from ._world import World

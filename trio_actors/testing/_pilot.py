@@ -23,8 +23,8 @@ from .._halts import Watch
 from .._messages import Signal
 from ._clock import BLOCKED, WorldClock
 from ._events import Event, Key, Over, Search
-from ._faults import Plan
-from ._footprints import Footprints, Rules, endless, whose
+from ._faults import Plan, Rules
+from ._footprints import Footprints, endless, whose
 from ._held import Held, HeldBox, HeldCall
 from ._readers import Reader
 from ._senders import Senders
@@ -372,7 +372,7 @@ class Pilot(Footprints):
         for box in self.boxes.values():
             box.let_go(over)
         self.boxes.clear()
-        self._alarms.clear()
+        self.alarms.clear()
         del self.failed, self.run
 
     def end(self, deadline: float) -> None:

@@ -77,6 +77,8 @@ def look_behind(picture: Picture) -> tuple[tuple[Picture, ...], tuple[str, ...]]
         Pictures of what the functions in it hold, and of what those do; and the
         classes of what nobody can look into.
     """
+    if next(picture.things(), None) is None:
+        return (), ()  # as of most actors
     pictures, hidden = [picture], dict[str, None]()
     seen: set[int] = set()
     for one in pictures:  # it grows meanwhile

@@ -73,13 +73,8 @@ class WorldRuntime(Runtime):
     def record(self, *, answered: bool) -> None:
         """Note that a client asks, or has an answer, where that is written down."""
 
-    @property
-    def has_alarms(self) -> bool:
-        """Whether a timer was set that has not fired, or was cancelled."""
-        return bool(self._alarms)
-
     def next_alarm(self) -> float:
         """Return when the next timer is due, infinity without one."""
-        while self._alarms and self._alarms[0].cancelled:
-            heapq.heappop(self._alarms)
-        return self._alarms[0].when if self._alarms else math.inf
+        while self.alarms and self.alarms[0].cancelled:
+            heapq.heappop(self.alarms)
+        return self.alarms[0].when if self.alarms else math.inf
