@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from benchmarks.schedules import Read, Register, Write, readers, search
 from tests.testing.fuzz import compare
 from tests.testing.nightly import NIGHTLY, nightly
 from tests.zoo import ZOO, Animal
+from trio_actors import Actor, Request, handler
 from trio_actors.testing import World, check
 from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Run
@@ -60,6 +62,55 @@ async def last_zero(number: int, world: World) -> None:
     await world.settled()
 
 
+@attrs.frozen
+class Take(Request[bool]):
+    """Be mine, if you are nobody's."""
+
+
+class Slot(Actor[Take]):
+    """Belongs to the first who takes it."""
+
+    def __init__(self) -> None:
+        self.free = True
+
+    @handler
+    def take(self, message: Take) -> bool:
+        free, self.free = self.free, False
+        return free
+
+
+async def take_slots(starts: list[list[int]], size: int, world: World) -> None:
+    """Each client takes the next free slot of a ring from each of its starts on."""
+    wanted = {start + more for row in starts for start in row for more in (0, 1)}
+    ring = {
+        slot: await world.spawn(Slot, name=f"slot-{slot}")
+        for slot in sorted({one % size for one in wanted})
+    }
+
+    async def take(row: list[int]) -> None:
+        for start in row:
+            slot = start
+            while not await ring[slot % size].ask(Take()):
+                slot += 1
+
+    for row in starts:
+        world.client(take, row)
+    await world.settled()
+
+
+def indexer(threads: int) -> Callable[[World], Awaitable[None]]:
+    """Each thread writes four messages into a hash table of 128."""
+    keys = [
+        [11 * number + thread for number in (1, 2, 3, 4)] for thread in range(threads)
+    ]
+    return partial(take_slots, [[7 * key % 128 for key in row] for row in keys], 128)
+
+
+def filesystem(threads: int) -> Callable[[World], Awaitable[None]]:
+    """Each thread looks for a block for an inode of its own, of 26."""
+    return partial(take_slots, [[2 * thread % 26] for thread in range(threads)], 26)
+
+
 def check_optimal(program: Callable[[World], Awaitable[Any]], classes: int) -> None:
     """Check that each class has one run: "0 redundant and 0 blocked"."""
 
@@ -87,6 +138,26 @@ def test_last_zero_has_64_classes_of_five() -> None:
 def test_last_zero_has_3328_classes_of_ten() -> None:
     """Issue: "3,328 for N = 10 in a nightly session"."""
     check_optimal(partial(last_zero, 10), 3328)
+
+
+@pytest.mark.parametrize(("threads", "classes"), [(11, 1), (12, 8), (13, 64)])
+def test_the_indexer_has_as_many_classes_as_published(
+    threads: int, classes: int
+) -> None:
+    """Flanagan and Godefroid's, as counted by Abdulla et al. (POPL 2014)."""
+    check_optimal(indexer(threads), classes)
+
+
+@nightly
+def test_the_indexer_of_15_has_4096_classes() -> None:
+    check_optimal(indexer(15), 4096)
+
+
+@pytest.mark.parametrize(("threads", "classes"), [(13, 1), (14, 2), (19, 64)])
+def test_the_filesystem_has_as_many_classes_as_published(
+    threads: int, classes: int
+) -> None:
+    check_optimal(filesystem(threads), classes)
 
 
 # --- 10,000 random programs ---------------------------------------------------------
