@@ -192,7 +192,9 @@ class Pilot(Footprints):
         found: list[Any] = []
         for queue in self._channels.values():
             held = queue[0]
-            if held.after and self._is_behind(held):
+            if held.after and any(
+                one in self._channels.get(one.key, ()) for one in held.after
+            ):
                 continue
             box = held.box
             if box is not None:
@@ -268,7 +270,8 @@ class Pilot(Footprints):
         run.trace.append(chosen)
         run.ranks.append(rank)
         self.step = chosen
-        self.see(chosen)
+        if self.looked:
+            self.see(chosen)
         return chosen
 
     def goes_on_and_on(self) -> None:
@@ -345,9 +348,6 @@ class Pilot(Footprints):
         reader, self.reader = self.reader, None
         assert reader is not None
         reader.check(self.boxes[reader.path].cell.instance, self.note)
-
-    def _is_behind(self, held: Held) -> bool:
-        return any(one in self._channels.get(one.key, ()) for one in held.after)
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
