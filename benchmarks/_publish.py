@@ -21,7 +21,6 @@ BEGIN, END = "<!-- begin: figures -->\n", "<!-- end: figures -->\n"
 
 COLUMNS = {
     "naive": "plain Trio",
-    "lean": "lean Trio",
     "asyncio": "asyncio",
     "pykka": "Pykka",
     "otp": "OTP",
