@@ -69,6 +69,7 @@ class Incarnation(Batches):
 
     def requesting(self, halt: Halt, detail: str = "") -> Steps:
         """Do what `request()` does; those below are killed in between."""
+        self.runtime.touch("life", self.path, write=False)
         if self.phase == "stopped" or halt <= self.halt:
             return
         self.runtime.touch("life", self.path)

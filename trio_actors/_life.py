@@ -223,10 +223,12 @@ class Life(Turns):
         Whoever waits for an end is not woken by each turn: a step that wakes somebody
         depends on whether he waits already.
         """
+        self.runtime.touch("life", self.path, write=False)
         while not reached():
             if self._phase_lot is None:
                 self._phase_lot = Lot()
             await self._phase_lot.park()
+            self.runtime.touch("life", self.path, write=False)
 
     async def wait_idle(self) -> None:
         """Wait until it has nothing to do."""
@@ -258,7 +260,6 @@ class Life(Turns):
 
     async def wait_ended(self) -> Exit:
         """Wait until it has stopped for good. Always a checkpoint."""
-        self.runtime.touch("life", self.path, write=False)
         if self.phase == "stopped":
             await checkpoint()
         await self.until_phase(self.has_ended)

@@ -117,11 +117,11 @@ class PoolRef(RoutedRef[M_contra]):
         await checkpoint()
         pool = self._pool
         family = family_of(self._cell)
-        pool.size = size
+        self._set_size(size)
         try:
             await self._grow(family)
         except StartFailed:
-            pool.size = len(self.workers)
+            self._set_size(len(self.workers))
             raise
         leaving = self.workers[pool.size :]
         for ref in leaving:
@@ -132,8 +132,12 @@ class PoolRef(RoutedRef[M_contra]):
             for ref in leaving:
                 await ref.wait_stopped()
         except BaseException:
-            pool.size = len(self.workers)  # if they are not told after all
+            self._set_size(len(self.workers))  # if they are not told after all
             raise
+
+    def _set_size(self, size: int) -> None:
+        self._cell.runtime.touch("key", self._cell.path)  # others resize it, too
+        self._pool.size = size
 
     async def _grow(self, family: Family) -> None:
         """Start workers until there are as many as the last resize said."""
@@ -144,6 +148,7 @@ class PoolRef(RoutedRef[M_contra]):
             whole = there + missing
             while there < whole and len(family.children) == there and pool.size == size:
                 await family.spawn(pool.recipe, None, pool.options)
+                self._cell.runtime.touch("key", self._cell.path, write=False)
                 there += 1
 
     def _actors(self) -> Sequence[ActorRef[Any]]:

@@ -73,6 +73,7 @@ class Restarting(Growing):
         self._lot.unpark_all()
 
     async def _sweep(self, failed: Cell) -> None:
+        self.runtime.touch("life", failed.path, write=False)
         if failed.phase != "suspended":
             return  # an earlier sweep has restarted it already
         why = cast("BaseException", failed.first_failure)
@@ -101,6 +102,7 @@ class Restarting(Growing):
             if cell is None or cell is failed:
                 continue
             again = answer_to("swept", cell.options.restart) == "again"
+            self.runtime.touch("life", cell.path, write=False)
             if again and cell.phase == "suspended":
                 # It is down already, and joins this sweep: one restart for both.
                 if cell in self._sweeps:

@@ -60,8 +60,7 @@ class Family(Restarting):
 
     async def _host(self, nursery: trio.Nursery) -> None:
         self._open(nursery)
-        while not self.closing:
-            self.runtime.touch("sup", self.path, write=False)
+        while not self._is_closing():
             if self._sweeps and not self._owner_ends:
                 await self._answer(self._sweeps.pop(0))
             else:
@@ -70,7 +69,12 @@ class Family(Restarting):
             inner.scope.cancel()
         await self._stop_children()
 
+    def _is_closing(self) -> bool:
+        self.runtime.touch("sup", self.path, write=False)
+        return bool(self.closing)
+
     def _has_closed(self) -> None:
+        self.runtime.touch("sup", self.path)
         self.done = True
         self._lot.unpark_all()
 
@@ -122,6 +126,7 @@ class Family(Restarting):
         if halt <= self.closing:
             return
         self.runtime.touch("spawn", self.path)
+        self.runtime.touch("sup", self.path)
         self.closing = halt
         if self._work_scope is not None:
             self._work_scope.cancel()
@@ -142,6 +147,7 @@ class Family(Restarting):
                 self._is_guest = True  # Ctrl-C: it is tried again
                 raise
             self._has_closed()
+        self.runtime.touch("sup", self.path, write=False)
         while not self.done:
             await self._lot.park()
 
