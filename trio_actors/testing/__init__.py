@@ -3,12 +3,8 @@
 In virtual time: nothing sleeps, and what happens next is never left to chance.
 """
 
-from ._explore import (
-    Exploration as Exploration,
-    Failure as Failure,
-    check as check,
-    explore as explore,
-)
+from ._exploration import Exploration as Exploration, Failure as Failure
+from ._explore import check as check, explore as explore
 from ._faults import Faults as Faults
 from ._given import Schedule as Schedule, schedules as schedules
 from ._linear import linearizable as linearizable

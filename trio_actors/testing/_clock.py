@@ -19,7 +19,8 @@ import random
 import sys
 import threading
 import types
-from collections.abc import Callable, Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Never, Protocol, cast
 
@@ -31,6 +32,9 @@ from trio.lowlevel import Task
 _run = cast("Any", trio_run)
 _ACTIVE = cast("Any", trio)._threads._active_threads_local
 
+
+_owner: int | None = None
+"""The thread that has Trio run tasks in order."""
 
 BLOCKED = "waits for wait_all_tasks_blocked()"
 
@@ -58,11 +62,14 @@ class Observer(Protocol):
         """Whether that may be which nobody controls: "waits for I/O", say."""
         ...
 
-    def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Return which of the tasks run now, in order; the others wait.
+    def part_ends(
+        self, task: Task, others: Collection[Task], woken: Collection[Task]
+    ) -> None:
+        """Note that a task has come to a checkpoint, and who goes on now."""
+        ...
 
-        None of them: whoever was woken by this very call.
-        """
+    def hold_back(self, tasks: list[Task] | deque[Task]) -> None:
+        """Take out of *tasks*, which are about to run, those that have to wait."""
         ...
 
     def running(self, tasks: Sequence[Task]) -> None:
@@ -71,6 +78,10 @@ class Observer(Protocol):
 
     def spawned(self, task: Task, by: Task, /) -> None:
         """Note that a task has started another one."""
+        ...
+
+    def ended(self, task: Task) -> None:
+        """Note that a task has come to its end."""
         ...
 
 
@@ -94,10 +105,13 @@ class WorldClock(trio.abc.Clock):
         "_at_rest",
         "_batch",
         "_known",
+        "_left",
         "_runner",
         "in_haste",
         "observer",
         "on_idle",
+        "sees_parts",
+        "splits",
         "time",
     )
 
@@ -110,6 +124,11 @@ class WorldClock(trio.abc.Clock):
         self.in_haste: bool = False
         """Whether what comes next begins without another pass of trio's loop. It is
         for a world without threads and I/O, and for those who look at no step."""
+        self.splits: bool = False
+        """Whether each task step is a step of its own, or a part of an event."""
+        self.sees_parts: bool = False
+        """Whether the observer wants to know of each task step."""
+        self._left: Collection[Task] = ()  # of the loop's batch
         self._batch: list[Task] | None = None  # what is left of the loop's, if known
         self._at_rest = False  # whether it looks for more, between two steps
         self._runner: Any = None
@@ -169,12 +188,24 @@ class WorldClock(trio.abc.Clock):
             if by is not None:
                 self.observer.spawned(task, by)
 
+    def ended(self, task: Task) -> None:
+        """Tell the observer that a task has come to its end."""
+        if self.observer is not None:
+            self.observer.ended(task)
+
+    def go_on(self, task: Task, _: object = None) -> None:
+        """Let a task that was held back run."""
+        self._runner.runq.append(task)
+
     def begin_batch(self, loop: types.FrameType) -> None:
         """Note that trio's loop begins to run a batch, from its end."""
         self._batch = None  # another one than before: that would be lost
         if self.observer is not None:
             batch = loop.f_locals["batch"]
+            if self.splits:
+                self.observer.hold_back(batch)
             self.observer.running(batch)
+            self._left = batch
             if self.in_haste:
                 self._batch = batch
 
@@ -184,14 +215,16 @@ class WorldClock(trio.abc.Clock):
         A pass of the loop looks at I/O, at deadlines and at what other threads want: a
         third of the time of a delivery. It is made where there is something to see.
         """
-        del task
-        batch = self._batch
+        batch, observer, runner = self._batch, self.observer, self._runner
+        if self.sees_parts and observer is not None:
+            observer.part_ends(task, self._left, runner.runq)
         if batch or batch is None or not self.in_haste:
             return
-        runner, observer = self._runner, self.observer
         queue, soon = runner.runq, runner.entry_queue
         if soon.queue or soon.idempotent_queue:
             return  # Ctrl-C, say
+        if self.splits and queue and observer is not None:
+            observer.hold_back(queue)
         if not queue:
             self._at_rest = True
             self._look_for_more(runner, queue, soon)
@@ -214,18 +247,26 @@ class WorldClock(trio.abc.Clock):
             if when is not None:
                 self.time = max(self.time, when)
                 runner.deadlines.expire(self.time)
+            if self.splits and queue and self.observer is not None:
+                self.observer.hold_back(queue)
 
     def _allows(self, what: str) -> bool:
         return self.observer is None or self.observer.allows(what)
 
 
 class Haste(trio.abc.Instrument):
-    """Tells a world's clock of the end of each step, and of each new task."""
+    """Tells a world's clock of the end of each step, and of each new task.
 
-    def __init__(self, clock: WorldClock) -> None:
+    Args:
+        ends: Tell it also of the end of each task.
+    """
+
+    def __init__(self, clock: WorldClock, *, ends: bool) -> None:
         # Not by way of a method: each call is a hundredth of a small run.
         self.after_task_step = clock.end_step  # type: ignore[method-assign]
         self.task_spawned = clock.spawned  # type: ignore[method-assign]
+        if ends:
+            self.task_exited = clock.ended  # type: ignore[method-assign]
 
 
 def _has_task() -> bool:
@@ -247,9 +288,7 @@ def _observer() -> Observer | None:
 class _InOrder(random.Random):
     """Lets trio run the tasks of a batch in the order in which they were woken.
 
-    trio takes a batch from its end, and turns it around first if this is below 0.5; or
-    it shuffles the batch, where it was told to be deterministic. There an observer can
-    take some tasks out of it: the others will be in the next batch.
+    trio takes a batch from its end, and turns it around first if this is below 0.5.
     """
 
     def random(self) -> float:
@@ -260,30 +299,28 @@ class _InOrder(random.Random):
             clock.begin_batch(sys._getframe(1))
         return 0.0
 
-    def shuffle(self, x: Any) -> None:
-        observer = _observer()
-        tasks = x[:] if observer is None else observer.choose_tasks(x)
-        rest = [one for one in x if one not in tasks]
-        queue = _run.GLOBAL_RUN_CONTEXT.runner.runq
-        x[:] = reversed(tasks or queue)
-        if not tasks:
-            queue.clear()
-        queue.extendleft(reversed(rest))
-        if observer is not None:
-            observer.running(x)
+
+@contextmanager
+def _alone() -> Generator[None]:
+    """Refuse a second thread: what is changed of Trio is there once."""
+    global _owner  # noqa: PLW0603  # as that is
+    before, me = _owner, threading.get_ident()
+    if before not in (None, me):
+        raise RuntimeError(
+            "another thread runs a world, or a search. What they change of Trio is"
+            " there once for each process: run one after the other, or each in a"
+            " process of its own."
+        )
+    _owner = me
+    try:
+        yield
+    finally:
+        _owner = before
 
 
 @contextmanager
-def in_order(*, one_by_one: bool = False) -> Generator[None]:
-    """Let trio run tasks in the order in which they were woken: that of sending.
-
-    Deadlines of one moment expire in the order in which they were set; trio itself
-    takes them by the address of their scope. With an observer they expire one by one,
-    and it is told of each thread that is started.
-
-    Args:
-        one_by_one: Let the observer choose which task runs, one at a time.
-    """
+def _patched() -> Generator[None]:
+    """Change what there is no public name for, and put it back."""
     serial = itertools.count()
     deadlines = _run.Deadlines
     before = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
@@ -321,7 +358,7 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
                 observer.allows("starts a thread")
         start_thread(self)
 
-    _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), one_by_one
+    _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = _InOrder(), False
     threading.Thread.start = start  # type: ignore[method-assign]
     deadlines.add, deadlines.remove, deadlines.expire = add, remove, expire
     try:
@@ -330,3 +367,15 @@ def in_order(*, one_by_one: bool = False) -> Generator[None]:
         _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = before
         threading.Thread.start = start_thread  # type: ignore[method-assign]
         deadlines.add, deadlines.remove, deadlines.expire = methods
+
+
+@contextmanager
+def in_order() -> Generator[None]:
+    """Let trio run tasks in the order in which they were woken: that of sending.
+
+    Deadlines of one moment expire in the order in which they were set; trio itself
+    takes them by the address of their scope. With an observer they expire one by one,
+    and it is told of each thread that is started.
+    """
+    with _alone(), _patched():
+        yield

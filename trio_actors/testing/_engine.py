@@ -9,7 +9,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any
@@ -23,7 +22,9 @@ from ._events import Run, Search, Unsettled
 from ._faults import Crash, Faults, Plan, Rules, longer
 from ._flight import Lab, run_lab
 from ._jobs import Crew
-from ._search import OTHER_STEP, canonical, not_repeatable
+from ._middles import in_the_middle
+from ._same import check_same, is_like
+from ._search import canonical, not_repeatable
 from ._settings import SETTINGS
 from ._shrink import Deviations, Shrinker, deviations
 from ._strategies import Portfolio, Replay
@@ -125,8 +126,12 @@ class Explorer:
         self.found: Findings = Findings()
         self._one_by_one = Optimal()
         self._drawn = Portfolio(task.seed)
+        # What tasks share behind our back is only found by drawing: README says so.
         self._more = not task.rules.checkpoints
         self._crew: Crew[Drawn] | None = None
+        self.middle: str = ""  # what could come in the middle of a step, if anything
+        self.condition: str = ""  # under which the verdict holds
+        self.before: int = 0  # how many schedules there were before this search
 
     def explore(self) -> Findings:
         """Search, and make what was found small."""
@@ -147,6 +152,32 @@ class Explorer:
         """Look for a smaller schedule if there is one that fails."""
         if self.found.failed is not None:
             self._in_trio(partial(self._make_small, self.found.failed))
+
+    def closer(self) -> Explorer | None:
+        """Return a search in which each task step is a step, if it may see more.
+
+        It is where something could come in the middle of a step: between two messages
+        of one handler, say. None, too, if nothing is left of the schedules.
+        """
+        task, found = self.task, self.found
+        left = task.schedules - (0 if task.exhaustive else found.schedules)
+        if not self.middle or found.failed is not None:
+            return None
+        if not task.rules.race:  # who wants fewer orders of time wants whole steps
+            self.condition = f"in whole steps, though {self.middle}"
+            return None
+        if left < 1 or (task.exhaustive and not found.complete):
+            self.lab.caveats[self.middle] = None
+            return None
+        rules = attrs.evolve(task.rules, checkpoints=True)
+        closer = Explorer(attrs.evolve(task, rules=rules, schedules=left))
+        closer.lab.circles.update(self.lab.circles)
+        closer.lab.caveats.update(self.lab.caveats)
+        # Unless the closer look comes to its end, which has no such doubt.
+        self.lab.caveats[self.middle] = None
+        closer.before = found.schedules
+        closer._more = True
+        return closer
 
     def replay(self, schedule: Deviations, plan: Plan) -> Findings:
         """Run one schedule."""
@@ -207,8 +238,10 @@ class Explorer:
     @property
     def _is_over(self) -> bool:
         found = self.found
-        at_its_end = found.complete or found.schedules >= self.task.schedules
-        return at_its_end or found.failed is not None
+        most = self.task.schedules
+        if self.middle and self.task.rules.race:
+            most = (most + 1) // 2  # the rest is for a closer look
+        return found.complete or found.schedules >= most or found.failed is not None
 
     async def _try_many(self, most: int) -> None:
         """Try the orders one after the other; soon, in between, some that are drawn.
@@ -289,6 +322,8 @@ class Explorer:
     # --- One run ---
 
     async def _once(self, search: Search, plan: Plan) -> Run:
+        tried = isinstance(search, Optimal) and not self.task.rules.checkpoints
+        self.lab.sees_parts = tried and not self.middle
         run = await self.lab.once(search, plan)
         for error in leaves(run.error) if run.error is not None else ():
             if isinstance(error, SETTINGS.endings):
@@ -303,11 +338,12 @@ class Explorer:
             return False
         if not run.blocked and self.found.schedules % AGAIN == 1:
             await self._confirm(run, plan)
+        self.middle = self.middle or in_the_middle(run)
         return search.learn(run)
 
     def _remember(self, run: Run, plan: Plan) -> None:
         found = self.found
-        found.failed, found.failed_after = run, found.schedules
+        found.failed, found.failed_after = run, self.before + found.schedules
         found.plan, found.smallest = plan, deviations(run.ranks)
 
     async def _again(self, schedule: Deviations, plan: Plan) -> Run:
@@ -354,39 +390,3 @@ class Explorer:
         if shrinker.best:
             *fewer, _ = sorted(shrinker.best.items())
             found.nearest = await self._again(dict(fewer), found.plan)
-
-
-def is_like(one: BaseException | None, other: BaseException | None) -> bool:
-    """Whether two runs failed in the same way: of one type, and at one place."""
-    if one is None or other is None:
-        return one is other
-    return type(one) is type(other) and _place(one) == _place(other)
-
-
-def _place(error: BaseException) -> object:
-    """Return where it was raised: the innermost file and line."""
-    places = [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    return places[-1] if places else None
-
-
-def check_same(run: Run, again: Run) -> None:
-    """Compare two runs of one schedule.
-
-    Raises:
-        NotRepeatable: They differ; the text says where first.
-    """
-    for number, (one, other) in enumerate(zip(run.trace, again.trace, strict=False)):
-        if one.key != other.key:
-            raise not_repeatable(
-                f"step {number} was {' '.join(one.key)}, and then"
-                f" {' '.join(other.key)}",
-                OTHER_STEP,
-            )
-    if len(run.trace) != len(again.trace) or not is_like(run.error, again.error):
-        raise not_repeatable(
-            f"{len(run.trace)} steps and {run.error!r}, and then"
-            f" {len(again.trace)} steps and {again.error!r}"
-        )

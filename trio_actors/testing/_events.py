@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal, Never, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Never, Protocol, TypeAlias
 
 import attrs
 
@@ -41,6 +41,17 @@ class Unsettled(AssertionError):
     """A run comes to no end."""
 
 
+def endless(steps: int, time: float) -> Unsettled:
+    """Return what is to be said of a run that will come to no end."""
+    return Unsettled(
+        f"the test does not settle: it has taken {steps} steps, and {time:g} s of its"
+        " time. Look for a message that is always answered with another one, for a loop"
+        " of checkpoints, and where time passes for somebody who sleeps again and"
+        " again. If all this is as it should be, a timer that repeats while the test"
+        " sleeps: let the test sleep less, or the timer repeat less often."
+    )
+
+
 @attrs.define(eq=False)
 class Event:
     """Something that can happen next, or has happened as a step of a run."""
@@ -60,6 +71,8 @@ class Event:
     """Of a step: who could take no message just before it, in the middle of a turn."""
     place: int = -1
     """Which step of the run it was."""
+    part: int = 0
+    """In which part of the step that made it possible it was made."""
     after: tuple[Any, ...] = ()
     """Events with other keys that it comes behind."""
     barrier: bool = False
@@ -91,6 +104,21 @@ class Ghost:
     right behind that. ``len(trace) - 1``: it was still possible at the end."""
 
 
+class Part(NamedTuple):
+    """What one task did in a step, up to its next checkpoint."""
+
+    touched: Footprint
+    causes: int
+    """The parts of the step that it could not have come before, a bit for each."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a client went on, and that was all: nothing can come before that."""
+        return len(self.touched) == 1 and not next(iter(self.touched))[1].startswith(
+            "/"
+        )
+
+
 @attrs.define(eq=False)
 class Run:
     """One run of a program under one schedule."""
@@ -106,6 +134,10 @@ class Run:
     """What the program returned; the searches are checked against each other by it."""
     by_hand: dict[str, None] = attrs.field(factory=dict[str, None])
     """The actors that the test plays by hand: no fault is theirs."""
+    missed: list[Event] = attrs.field(factory=list[Event])
+    """What became possible in one part of a step, and impossible in another."""
+    parts: dict[int, list[Part]] = attrs.field(factory=dict[int, list[Part]])
+    """Of the steps that had several; -1: what the test begins with."""
 
 
 class Search(Protocol):

@@ -15,17 +15,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import (
     Any,
     Concatenate,
-    Literal,
     Never,
     ParamSpec,
-    final,
 )
 
 import attrs
 
-from ._diagram import diagram
 from ._engine import Explorer, Findings
 from ._events import Run
+from ._exploration import Exploration, Failure
 from ._faults import NO_FAULTS, Faults, read_plan, write_plan
 from ._files import keep_diagram
 from ._given import (
@@ -38,8 +36,8 @@ from ._given import (
     schedule_of,
 )
 from ._held import Held
+from ._linear import OWNERS
 from ._options import (
-    OWNERS,
     Decorator,
     Level,
     Options,
@@ -61,55 +59,6 @@ P = ParamSpec("P")
 NO_ARGUMENTS: Mapping[str, object] = {}
 
 
-@final
-@attrs.frozen
-class Failure:
-    """A schedule that broke the program."""
-
-    token: str
-    """Replays it: ``@explore(replay=token)``."""
-    error: BaseException
-    """What it raised."""
-    _run: Run = attrs.field(repr=False, alias="run")
-    _report: str = attrs.field(repr=False, alias="report")
-
-    def diagram(self, style: Literal["text", "mermaid"] = "text") -> str:
-        """Return the run as a sequence diagram.
-
-        Args:
-            style: "text" for a terminal, "mermaid" for a page.
-        """
-        return diagram(self._run.trace, style)
-
-    def __str__(self) -> str:
-        """Return the whole report: what broke it, and how to see it again."""
-        return self._report
-
-
-@final
-@attrs.frozen
-class Exploration:
-    """What a search found; as a text it is the verdict."""
-
-    schedules: int
-    """Runs."""
-    classes: int
-    """Runs that differ in more than the order of independent deliveries."""
-    redundant: int
-    """Runs that were like another."""
-    blocked: int
-    """Runs that were given up because they would be like another."""
-    verified: bool
-    """Whether all orders were tried."""
-    failure: Failure | None
-    """The first failing schedule, shrunk."""
-    _verdict: str = attrs.field(repr=False, alias="verdict")
-
-    def __str__(self) -> str:
-        """Return what is to be said of the search in a line."""
-        return self._verdict
-
-
 # --- One search ---------------------------------------------------------------
 
 
@@ -127,28 +76,47 @@ def search(
         options: How to search.
         arguments: What else it gets, by name. A schedule is run instead of a search.
     """
+    token = decode(options.replay) if options.replay is not None else None
+    if token is not None:
+        if "c" in token.options:  # it was found by a closer look
+            options = attrs.evolve(options, level="checkpoint")
+        token.check_options(options.letters)
     explorer = Explorer(options.job(program))
     schedule = schedule_of(arguments.values())
-    if options.replay is not None:
-        _replay(explorer, options)
+    if token is not None:
+        _replay(explorer, token)
     elif schedule is not None:
         explorer.replay(schedule.deviations, ())
         explorer.make_small()
     else:
         try:
             explorer.explore()
+            closer = explorer.closer()
+            if closer is not None and _looks_closer(closer):
+                explorer, options = closer, attrs.evolve(options, level="checkpoint")
         except KeyboardInterrupt as error:
             error.add_note(f"{name}: {_told(explorer, options, 'interrupted')}")
             raise
     return _result(explorer, options, name, arguments)
 
 
-def _replay(explorer: Explorer, options: Options) -> None:
-    token = decode(options.replay or "")
-    token.check_options(options.letters)
+def _looks_closer(closer: Explorer) -> bool:
+    """Search; False if that comes to no result, and only doubts remain."""
+    try:
+        closer.explore()
+    except NotRepeatable:  # it has not shown itself before, in larger steps
+        return False
+    return True
+
+
+def _replay(explorer: Explorer, token: Token) -> None:
     explorer.replay(dict(token.deviations), read_plan(token.plan))
     assert explorer.found.last is not None
-    token.check_program(_print(explorer.found.last, dict(token.deviations)))
+    last = explorer.found.last
+    try:
+        token.check_program(_print(last, dict(token.deviations)))
+    except OtherProgram as error:
+        raise error from last.error  # what that one did may be why
 
 
 def _result(
@@ -170,7 +138,11 @@ def _result(
 def _told(explorer: Explorer, options: Options, word: str = "") -> str:
     """Return the verdict."""
     found, doubts = explorer.found, list(explorer.lab.caveats)
-    classes = len(found.met)
+    classes, conditions = len(found.met), options.conditions
+    if explorer.condition:
+        conditions.append(explorer.condition)
+    if explorer.lab.drew:
+        conditions.append(f"the random numbers of seed={options.seed}")
     if found.failed is not None:
         return found_text(found.failed_after, len(found.smallest))
     if found.complete:
@@ -179,12 +151,12 @@ def _told(explorer: Explorer, options: Options, word: str = "") -> str:
             classes,
             found.redundant,
             found.blocked,
-            caveats=options.conditions,
+            caveats=conditions,
             doubts=doubts,
         )
     if options.replay is not None:
         return "the schedule does not fail any more"
-    conditions = [*options.conditions, *doubts]
+    conditions += doubts
     if options.exhaustive or word:
         return stopped(
             found.schedules, classes, word=word or "stopped", caveats=conditions

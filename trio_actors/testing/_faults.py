@@ -20,6 +20,8 @@ from .._errors import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ._events import Event
+
 Crash: TypeAlias = tuple[str, str, int]
 """A message at which its receiver fails: from whom, to whom, the how manieth."""
 
@@ -115,3 +117,12 @@ def read_plan(text: str) -> Plan:
             raise ValueError(f"{text!r} is no plan of crashes")
         plan.append((unquote(src), unquote(dst), int(number)))
     return tuple(plan)
+
+
+def can_go_wrong(fault: str, event: Event, by_hand: dict[str, None]) -> bool:
+    """Whether it can happen to this: a client is on another node."""
+    if fault == "crash":
+        return event.kind == "message" and event.dst not in by_hand
+    outside = not (event.src.startswith("/") and event.dst.startswith("/"))
+    kinds = ("message",) if fault == "duplicate" else ("message", "reply")
+    return event.kind in kinds and outside

@@ -31,6 +31,7 @@ from ._faults import Plan, Rules
 from ._footprints import CLOCK
 from ._hall import Hall
 from ._held import Held
+from ._parts import Parts
 from ._pilot import Pilot
 from ._run import STOPPED, check_books, run_on_world_clock, world_clock
 from ._world import World
@@ -151,6 +152,7 @@ class ControlledWorld(World):
     def _begin_stop(self, seconds: float | None = None) -> None:
         """Stop, though the test may go on; no picture of the tree: a tenth of a run."""
         if not self._closing:
+            self._pilot.touch("all", "")  # it ends the test, and all its clients
             ActorSystem._begin_stop(self, seconds)
             self._context.run(self._root.close_by_itself)
 
@@ -192,16 +194,18 @@ class Lab:
         self._has_returned = False
         self._hall: Hall | None = None
         self._bunks: list[Any] = []
-        self._looked = False
+        self._looked = self._weighs = False
+        self.sees_parts: bool = False  # runs tell what each task did in a step
+        self.drew: bool = False  # somebody took a random number
 
     async def once(self, search: Search, plan: Plan = ()) -> Run:
         """Run the program as *search* chooses, with the crashes of *plan*."""
         clock = world_clock()
         clock.time = 0.0
-        clock.in_haste = not (self.rules.checkpoints or self.rules.allow_io)
+        clock.in_haste = not self.rules.allow_io
         pilot = self.pilot = Pilot(search, clock, self.rules, plan)
         pilot.bunks = self._bunks
-        pilot.looked = self._looked
+        pilot.looked, pilot.weighs = self._looked, self._weighs
         pilot.known_circles = self.circles
         run = pilot.run
         self._has_returned = False
@@ -215,7 +219,8 @@ class Lab:
             clock.in_haste = False
             self.pilot = None
         self.caveats.update(pilot.caveats)
-        self._looked = pilot.looked
+        self._looked, self._weighs = pilot.looked, pilot.weighs
+        self.drew = self.drew or pilot.drew
         if not (self._has_returned or run.blocked or run.error):
             run.error = AssertionError(STOPPED)
         return run
@@ -247,6 +252,12 @@ class Lab:
 
     async def _fly(self, world: ControlledWorld, run: Run) -> None:
         try:
+            world._clock.splits = self.rules.checkpoints
+            world._clock.sees_parts = self.sees_parts
+            if self.sees_parts:  # also what the test begins with has parts
+                world._pilot.parts = Parts()
+                world._pilot.step = Event(("opening",), "start", "test", {})
+            world._pilot.main = current_task()
             running: Any = self.program(world)
             if not inspect.isawaitable(running):
                 raise TypeError(
@@ -275,5 +286,4 @@ def _only(error: BaseException) -> BaseException:
 
 def run_lab(lab: Lab, fn: Callable[[], Awaitable[T]]) -> T:
     """Run *fn*, which runs the lab's program, in trio."""
-    one_by_one = lab.rules.checkpoints
-    return run_on_world_clock(fn, one_by_one=one_by_one, in_haste=True)
+    return run_on_world_clock(fn, in_haste=True, ends=lab.rules.checkpoints)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import AskDeadlock, leaves
@@ -20,9 +20,11 @@ from .._runtime import Alarm, Resource
 from .._waits import CURRENT
 from ._circles import Circles, Known
 from ._clock import WorldClock
-from ._events import Event, Ghost, Run, Unsettled
+from ._events import Event, Ghost, Run
 from ._faults import Rules
+from ._parts import Parts
 from ._seam import WHO, WorldRuntime
+from ._timed import Timed
 
 if TYPE_CHECKING:
     import trio
@@ -39,47 +41,11 @@ HISTORY = ("history", "")
 """What clients were answered before others asked; a checker of histories looks at it.
 """
 
-_DOUBTFUL = ("key", "room", "stream")
+_SPECIAL = ("all", "rng", "room", "stream")
 
 RACES = 5
 """How often in a run time may pass before what else could happen: what repeats could go
 on for ever."""
-
-
-class Timed(Alarm):
-    """An alarm whose order does not depend on who else has set one."""
-
-    __slots__ = ("armed", "pilot")
-
-    def __init__(
-        self,
-        pilot: Footprints,
-        when: float,
-        fire: Callable[[], None],
-        owner: str,
-        key: object,
-    ) -> None:
-        super().__init__(when, pilot.count(owner), fire, owner, key)
-        self.pilot = pilot
-        self.armed = pilot.at  # since which step
-
-    def cancel(self) -> None:
-        """Let it not happen, though it could have."""
-        if not self.cancelled and self.when < math.inf:
-            self.pilot.taken_back(self.armed, self.when, races=self.races)
-        super().cancel()
-
-    @property
-    def races(self) -> bool:
-        """Whether it may come before what else could happen.
-
-        What says that something took too long may not: it would always be too long.
-        """
-        return bool(self.owner) and self.key not in ("shutdown", "heartbeat")
-
-    def __lt__(self, other: Alarm) -> bool:
-        mine = (self.when, self.owner, self.serial)
-        return mine < (other.when, other.owner, other.serial)
 
 
 class Footprints(WorldRuntime):
@@ -99,11 +65,15 @@ class Footprints(WorldRuntime):
         self.senders: Senders  # the pilot sets it
         self.failed: Callable[[Exception], None]  # the world sets it
         self.step: Event | None = None  # the one that goes on
+        self.parts: Parts | None = None  # of that, where somebody wants to know
         self.caveats: dict[str, None] = {}  # why not every order was tried
         self.recording: bool = True
         self.at: int = -1  # the step that goes on; -1 before the first
         self.watched: bool = False  # somebody looks after each step
         self.looked: bool = False  # somebody looks at one, in this run or another
+        self.many: bool = False  # somebody has several tasks that send
+        self.weighs: bool = False  # somebody is chosen by its load, here or before
+        self.drew: bool = False  # somebody took a random number
         self._counts: dict[str, int] = {}
         self._armed: dict[trio.CancelScope, int] = {}
         self._races = 0
@@ -121,25 +91,27 @@ class Footprints(WorldRuntime):
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Note what the step that goes on reads or writes."""
         step = self.step
-        if resource == "all":
-            if self.recording:
-                self._look()
-            return
         if step is not None:
             footprint, touched = step.footprint, (resource, owner)
             if write or touched not in footprint:
                 footprint[touched] = write
-        if resource in _DOUBTFUL:
-            self._doubt(resource, owner, write=write)
+            if self.parts is not None:
+                self.parts.touch(touched, write=write)
+        if resource in _SPECIAL:
+            self._touch_special(resource, write=write)
 
-    def _doubt(self, resource: Resource, owner: str, *, write: bool) -> None:
-        """Note what an order may hang on that no footprint tells."""
-        if resource == "stream":
+    def _touch_special(self, resource: Resource, *, write: bool) -> None:
+        """Note what an order may hang on beside what the footprint tells."""
+        if resource == "all":
+            if self.recording:
+                self._look()
+        elif resource == "stream":
             self.note("a stream was read, in whatever order its values came")
-        elif resource == "key" and not owner.startswith("/"):  # and no pool
-            self.senders.look(owner, write=write)
         elif resource == "room" and not write:
+            self.weighs = True
             self.note("an actor was chosen by its load")
+        elif resource == "rng":
+            self.drew = True
 
     def _look(self) -> None:
         """Note that this step looks at all there is, of which each has a part."""
@@ -170,11 +142,31 @@ class Footprints(WorldRuntime):
         if step is None:
             return
         footprint, writes = step.footprint, step.kind != "message"
+        if self.parts is not None and len(tasks) > 1:
+            self.parts.begin_crowd(footprint)
         for task in tasks:
             cell = task.context.get(CURRENT)
             touched = ("turn", _outside(task) if cell is None else cell.path)
             if writes or touched not in footprint:
                 footprint[touched] = True
+
+    def part_ends(
+        self, task: Task, others: Collection[Task], woken: Collection[Task]
+    ) -> None:
+        """Note that a task has come to a checkpoint, and who goes on now."""
+        parts = self.parts
+        if parts is None or self.step is None or not (others or woken or parts.done):
+            return
+        parts.end(task, whose(task), others, woken, self.step.footprint)
+
+    def end_parts(self) -> None:
+        """Keep the parts of the step that ends, if it had several."""
+        if self.parts is not None and (done := self.parts.done):
+            while not self.many and done and done[-1].is_idle:
+                done.pop()
+            if len(done) > 1:
+                self.run.parts[self.at] = done
+            self.parts = Parts()
 
     @property
     def moment(self) -> tuple[int, int]:
@@ -238,9 +230,13 @@ class Footprints(WorldRuntime):
         """Remember what could have happened until this step."""
         if self.recording and event.sent < self.at:
             self.add_ghost(event)
+        elif self.parts is not None and event.part < len(self.parts.done):
+            self.run.missed.append(event)
 
     def add_ghost(self, event: Event) -> None:
         """Remember what can no longer happen, with what it would have touched."""
+        if any(one.place < 0 for one in event.after):
+            return  # it comes behind what did not happen either
         self.foresee(event)
         self.see(event)
         self.run.ghosts.append(Ghost(event, self.at))
@@ -375,14 +371,3 @@ def _outside(task: Task) -> str:
 
 def _nothing() -> None:
     """What has happened."""
-
-
-def endless(steps: int, time: float) -> Unsettled:
-    """Return what is to be said of a run that will come to no end."""
-    return Unsettled(
-        f"the test does not settle: it has taken {steps} steps, and {time:g} s of its"
-        " time. Look for a message that is always answered with another one, for a loop"
-        " of checkpoints, and where time passes for somebody who sleeps again and"
-        " again. If all this is as it should be, a timer that repeats while the test"
-        " sleeps: let the test sleep less, or the timer repeat less often."
-    )

@@ -33,7 +33,7 @@ class Hall:
     async def open(self) -> None:
         """Open it; a system task has no nursery that could be left too early."""
         spawn_system_task(self._host_trees, name="trio_actors world")
-        spawn_system_task(self._host_clients, name="clients")
+        spawn_system_task(self._host_clients, name="trio_actors clients")
         while not (self.is_open and self._has_trees):
             await self._changes.park()
 

@@ -107,7 +107,7 @@ class HeldBox(GatedBox):
         return len(self.hand) + len(self.held)
 
     def _touch_room(self) -> None:
-        if self.tight:
+        if self.tight or self.pilot.weighs:
             self.pilot.touch("room", self.path)
         elif len(self.held) >= self.mailbox.capacity:
             self.pilot.note(f"the mailbox of {self.path} was full")
@@ -116,12 +116,15 @@ class HeldBox(GatedBox):
         """Put an item; whether it gets in depends on who else sends, or stops it."""
         if self.holds_back(item):
             return True
-        self.pilot.touch("life", self.path, write=False)
+        pilot = self.pilot
+        pilot.touch("life", self.path, write=False)
         if self.tight or self.door or self.waiting or len(self.held) >= self.most:
             self._touch_room()
             return super().put_slow(item)
         self._taken += 1  # what there is room for: a tenth of a long run
-        self.pilot.mail(self, item)
+        if pilot.weighs:
+            self._touch_room()
+        pilot.mail(self, item)
         return True
 
     def put_signal(self, signal: Signal) -> None:
@@ -134,6 +137,17 @@ class HeldBox(GatedBox):
         self.pilot.touch("life", self.path, write=False)
         self._touch_room()
         super().put_over(item)
+
+    def put_granted(self, items: list[Any], room: int) -> int:
+        """Put items into granted room, if nobody has shut the door meanwhile."""
+        self.pilot.touch("life", self.path, write=False)
+        self._touch_room()
+        return super().put_granted(items, room)
+
+    def release(self, room: int) -> None:
+        """Give up granted room, for which others may wait."""
+        self._touch_room()
+        super().release(room)
 
     def shut(self, door: Door, refusal: DeadReason) -> None:
         """Close the door further: whose messages still get in changes."""
@@ -180,7 +194,7 @@ class HeldBox(GatedBox):
             self.hand = []
         self.hand.append(held.item)
         self._before = 1
-        if self.tight:
+        if self.tight or self.pilot.weighs:
             self._touch_room()
             self._set_limit()
         super().wake()

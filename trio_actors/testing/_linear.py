@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 import attrs
 
@@ -63,6 +63,10 @@ class Recording(Protocol):
 
 
 W = TypeVar("W", bound=Recording)
+S = TypeVar("S")
+
+OWNERS = ("self", "cls")
+"""What the first parameter of a method is called."""
 
 
 class History:
@@ -188,14 +192,24 @@ def _split(
 # --- In a test ---------------------------------------------------------------
 
 
+class Checked(Protocol):
+    """Makes a test one that is checked: of a function, or of a method."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a world is no owner of tests
+        self, test: Callable[Concatenate[W, P], Awaitable[None]], /
+    ) -> Callable[Concatenate[W, P], Awaitable[None]]: ...
+    @overload
+    def __call__(
+        self, test: Callable[Concatenate[S, W, P], Awaitable[None]], /
+    ) -> Callable[Concatenate[S, W, P], Awaitable[None]]: ...
+
+
 def linearizable(
     model: Callable[[], Model],
     *,
     key: Callable[[Any], Hashable] | None = None,
-) -> Callable[
-    [Callable[Concatenate[W, P], Awaitable[None]]],
-    Callable[Concatenate[W, P], Awaitable[None]],
-]:
+) -> Checked:
     """Check that the answers of a test's clients fit one order of the requests.
 
     What the clients and the test itself ask is recorded; what actors ask is not. An
@@ -221,22 +235,27 @@ def linearizable(
             f" @linearizable({type(model).__name__}), without parentheses."
         )
 
-    def decorate(
-        test: Callable[Concatenate[W, P], Awaitable[None]],
-    ) -> Callable[Concatenate[W, P], Awaitable[None]]:
+    def decorate(test: Callable[..., Awaitable[None]]) -> Any:
         if not inspect.iscoroutinefunction(test):
             raise TypeError(
                 f"{getattr(test, '__name__', test)} is no async function. Write"
                 " @linearizable() next to the test, and @explore() above it."
             )
 
-        first = next(iter(inspect.signature(test).parameters))
+        names = list(inspect.signature(test).parameters)
+        place = int(bool(names) and names[0] in OWNERS)  # of the world
+        if len(names) <= place:
+            raise TypeError(
+                f"{test.__name__}() has no first parameter for the world. Write"
+                f" async def {test.__name__}(world: World)."
+            )
 
         @functools.wraps(test)
         async def checked(*args: Any, **kwargs: Any) -> None:
             history = History()
             # pytest gives all by name.
-            world: Recording = args[0] if args else kwargs[first]
+            named = len(args) <= place
+            world: Recording = kwargs[names[place]] if named else args[place]
             world._recorders.append(history)
             await test(*args, **kwargs)
             # A test that did not wait for its clients may end before one has asked.

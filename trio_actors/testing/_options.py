@@ -27,6 +27,7 @@ from .._errors import show
 from ._engine import Job
 from ._faults import NO_FAULTS, Faults, Rules
 from ._jobs import obstacle
+from ._linear import OWNERS
 from ._settings import SETTINGS
 from ._world import World
 
@@ -37,10 +38,6 @@ Order: TypeAlias = Literal["pairwise", "enqueue"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
-
-
-OWNERS = ("self", "cls")
-"""What the first parameter of a method is called."""
 
 
 class Decorator(Protocol):
@@ -100,11 +97,6 @@ class Options:
         _check_choice("level", self.level, ("delivery", "checkpoint"))
         _check_choice("timers", self.timers, ("race", "idle"))
         _check_choice("order", self.order, ("pairwise", "enqueue"))
-        if self.exhaustive and self.level == "checkpoint":
-            raise ValueError(
-                'explore: level="checkpoint" has too many orders to try them all. Leave'
-                " away exhaustive=True, or the level."
-            )
         if self.exhaustive and (self.faults.drop or self.faults.duplicate):
             raise ValueError(
                 "explore: with exhaustive=True crashes are planned; what is lost or"
@@ -133,6 +125,8 @@ class Options:
             'level="checkpoint"': self.level == "checkpoint",
             f"faults={self.faults!r}": self.faults != NO_FAULTS,
             "exhaustive=True": self.exhaustive and self.faults != NO_FAULTS,
+            "allow_io=True": self.allow_io,
+            f"seed={self.seed}": self.seed != 0,
         }
         return [text for text, holds in every.items() if holds]
 
@@ -175,6 +169,7 @@ class Options:
                 self.timers == "idle"
             ),
             "messages in the order of sending": self.order == "enqueue",
+            "from checkpoint to checkpoint": self.level == "checkpoint",
             f"up to {self.faults.crash} planned crashes": self.faults.crash > 0,
             "I/O as it happened to be": self.allow_io,
         }

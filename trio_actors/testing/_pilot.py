@@ -10,21 +10,23 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 import attrs
+import trio
+import trio.testing
 from trio.lowlevel import Task
 
 from .._halts import Watch
 from .._messages import Signal
 from ._clock import BLOCKED, WorldClock
-from ._events import Event, Key, Over, Search
-from ._faults import Plan, Rules
-from ._footprints import Footprints, endless, whose
+from ._events import Event, Key, Over, Search, endless
+from ._faults import Plan, Rules, can_go_wrong
+from ._footprints import Footprints, whose
 from ._held import Held, HeldBox, HeldCall
 from ._readers import Reader
 from ._senders import Senders
@@ -49,14 +51,12 @@ class Pilot(Footprints):
         self.plan: Plan = plan
         self.boxes: dict[str, HeldBox] = {}
         self.senders: Senders = Senders(self)
-        self.many: bool = False  # somebody has several tasks that send
         self.spawned: Callable[[Task, Task], None] = self.senders.spawned
         self.over: bool = False  # the program has ended
         self._channels: dict[Key, deque[Held]] = {}
         self._serial = 0
         self._commands: dict[str, list[Held]] = {}  # that have not acted, by receiver
-        self._woken: dict[Task, int] = {}  # who waits for its step, and since which
-        self._passes = 0
+        self.main: Task | None = None  # the test's own task
         self.reader: Reader | None = None  # the handler that goes on, if it only reads
         self._taken: dict[tuple[str, str], int] = {}  # messages delivered, by pair
         faults = rules.faults
@@ -77,7 +77,8 @@ class Pilot(Footprints):
     def hold(self, held: Held) -> None:
         """Hold back what could happen, behind what has the same key."""
         held.serial = self._serial = self._serial + 1
-        self.senders.latest = self.at, self.turns
+        if self.parts is not None:
+            held.part = len(self.parts.done)
         queue = self._channels.get(held.key)
         if queue is None:
             self._channels[held.key] = deque((held,))
@@ -229,7 +230,7 @@ class Pilot(Footprints):
             )
             for held in enabled
             for fault, left in self._budget.items()
-            if left and isinstance(held, Held) and _can_go_wrong(fault, held, own)
+            if left and isinstance(held, Held) and can_go_wrong(fault, held, own)
         ]
 
     def _go_wrong(self, fault: str, held: Held, _: Held) -> None:
@@ -266,6 +267,7 @@ class Pilot(Footprints):
                 self.miss_ticks()
             elif len(enabled) > 1 or self.over:
                 self._races += 1
+        self.end_parts()
         self.at = chosen.place = self.at + 1
         run.trace.append(chosen)
         run.ranks.append(rank)
@@ -279,44 +281,38 @@ class Pilot(Footprints):
         if self.recording:
             self.failed(endless(self.most, self.clock.time))
 
-    def choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Choose what comes next, where that is decided at each checkpoint.
+    def hold_back(self, tasks: list[Task] | deque[Task]) -> None:
+        """Let each task wait until it is chosen, where that is decided each time.
 
-        A task goes on, or a message is handled while the handlers of other actors wait
-        at their checkpoints: until its own handler comes to one.
+        Who was woken by what was chosen goes on in that step, if it was nobody else.
         """
-        if not (self.rules.checkpoints and self.recording):
-            return tasks
-        try:
-            return self._choose_tasks(tasks)
-        except Exception as error:  # never through trio's loop
-            self.failed(error)
-            return tasks
+        if len(tasks) == 1 and not self.turns:
+            return
+        if self.rules.allow_io and trio.testing.active_thread_count():
+            return  # who waits for a thread goes on when that has ended
+        root = trio.lowlevel.current_root_task()
+        at_once = [
+            task
+            for task in tasks
+            if self.senders.is_host(task)
+            or (_parent(task) is root and task is not self.main)  # Trio's own
+        ]
+        for task in tasks:
+            if task in at_once:
+                continue
+            who = whose(task)
+            key = ("step", who, self.senders.name_of(task, who))
+            footprint = {("turn", who): True}
+            go_on = partial(self.clock.go_on, task)
+            self.hold(Held(key, "step", who, footprint, self.at, who, apply=go_on))
+        tasks.clear()
+        tasks.extend(at_once)
 
-    def _choose_tasks(self, tasks: Sequence[Task]) -> Sequence[Task]:
-        if self.reader is not None:
-            self.check_reader()
-        self._passes += 1
-        if self._passes >= self.most:
-            raise endless(self._passes, self.clock.time)
-        self._woken = {task: self._woken.get(task, self.at) for task in tasks}
-        steps: dict[Event, Task] = {}
-        alike: dict[tuple[str, str], int] = {}  # tasks that run one function
-        for task, woken in self._woken.items():
-            name = who, _ = whose(task), task.name
-            alike[name] = alike.get(name, 0) + 1
-            key = ("step", *name, str(alike[name]))
-            steps[Event(key, "step", who, {("turn", who): True}, woken)] = task
-        held = self.enabled()
-        # The oldest first, as at rest: who only waits for others holds up nobody.
-        enabled = sorted([*steps, *held], key=_SENT) + self.faults(held)
-        chosen = enabled[0] if len(enabled) == 1 else self.choose(enabled)
-        if isinstance(chosen, Held):
-            self.do(chosen)
-            return ()
-        task = steps[chosen]
-        del self._woken[task]
-        return (task,)
+    def ended(self, task: Task) -> None:
+        """Note what depends on the end of a task: what goes on after its nursery."""
+        parent = _parent(task)
+        if self.clock.splits and parent is not None:
+            self.touch("turn", whose(parent), write=False)
 
     def allows(self, what: str) -> bool:
         """Whether that may be which nobody controls: "waits for I/O", say."""
@@ -338,7 +334,7 @@ class Pilot(Footprints):
             pair = held.src, held.dst
             self._taken[pair] = self._taken.get(pair, 0) + 1
         if held.reads:
-            self.reader = Reader(held, self.boxes[held.dst].cell.instance)
+            self.reader = Reader(held, self._state_of(held.dst))
         if held.kind != "fault":
             self._leave(held)
         held.apply(held)
@@ -347,7 +343,12 @@ class Pilot(Footprints):
         """Check that a handler that says so has changed nothing."""
         reader, self.reader = self.reader, None
         assert reader is not None
-        reader.check(self.boxes[reader.path].cell.instance, self.note)
+        reader.check(self._state_of(reader.path), self.note)
+
+    def _state_of(self, path: str) -> object:
+        """Return what a handler could write into: also what its actor has become."""
+        cell = self.boxes[path].cell
+        return (cell.instance, *cell.became) if cell.became else cell.instance
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""
@@ -384,17 +385,14 @@ class Pilot(Footprints):
         tick = self.next_tick(deadline, alone=False)
         if tick is not None:
             self.add_ghost(tick[0])
-        self.recording = False
+        self.end_parts()
+        self.recording = self.clock.splits = self.clock.sees_parts = False
         self.step = None
 
 
-_SERIAL, _SENT = attrgetter("serial"), attrgetter("sent")
+_SERIAL = attrgetter("serial")
 
 
-def _can_go_wrong(fault: str, held: Held, by_hand: dict[str, None]) -> bool:
-    """Whether it can happen to this: a client is on another node."""
-    if fault == "crash":
-        return held.kind == "message" and held.dst not in by_hand
-    outside = not (held.src.startswith("/") and held.dst.startswith("/"))
-    kinds = ("message",) if fault == "duplicate" else ("message", "reply")
-    return held.kind in kinds and outside
+def _parent(task: Task) -> Task | None:
+    nursery = task.parent_nursery
+    return None if nursery is None else nursery.parent_task

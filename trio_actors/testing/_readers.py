@@ -93,6 +93,11 @@ def look_behind(picture: Picture) -> tuple[tuple[Picture, ...], tuple[str, ...]]
     return tuple(pictures[1:]), tuple(hidden)
 
 
+def _first(state: object) -> object:
+    """Return the instance of an actor, of it and of what it has become."""
+    return cast("Any", state)[0] if type(state) is tuple else state
+
+
 class Reader:
     """A handler that reads only, at work."""
 
@@ -120,7 +125,7 @@ class Reader:
             AssertionError: It has changed its actor.
         """
         held, before = self._held, self._before
-        if instance is not self._instance:
+        if _first(instance) is not _first(self._instance):
             return  # it has failed
         after = freeze(instance)
         if after != before:
@@ -130,7 +135,7 @@ class Reader:
                 f" changed its actor: {difference(before, after)}. Take reads_only"
                 " away, or let it change nothing."
             )
-        name = type(instance).__qualname__
+        name = type(_first(instance)).__qualname__
         if self._hidden:
             note(
                 f"a reads_only handler of {name} may write into what cannot be looked"

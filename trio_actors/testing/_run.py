@@ -79,14 +79,14 @@ def run_on_world_clock(
     *,
     clock: object = None,
     instruments: Any = (),
-    one_by_one: bool = False,
     in_haste: bool = False,
+    ends: bool = False,
 ) -> T:
     """Run as ``trio.run()`` does, on a world's clock and in one order."""
     del clock
     own = WorldClock()
-    every = [Haste(own), *instruments] if in_haste else instruments
-    with in_order(one_by_one=one_by_one):
+    every = [Haste(own, ends=ends), *instruments] if in_haste else instruments
+    with in_order():
         return trio.run(fn, clock=own, instruments=every)
 
 

@@ -53,10 +53,8 @@ class Senders:
 
     def __init__(self, pilot: Pilot) -> None:
         self._pilot = pilot
-        self.latest: Moment = (-2, 0)
-        """When something was sent last."""
         self._found: dict[Task, Sender] = {}
-        self._early: dict[str, tuple[int, bool]] = {}
+        self._hosts: dict[Task, None] = {}  # of children, which have not begun
 
     def spawned(self, task: Task, by: Task) -> None:
         """Note that a task was started, if it works for the same as its starter."""
@@ -67,6 +65,8 @@ class Senders:
                 return  # it writes what the handler stores, and sends for it
             who = cell.path
         elif task.name.startswith("/") or its.get(CURRENT) is not None:
+            if task.name.endswith("/*"):
+                self._hosts[task] = None
             return  # an actor
         else:
             who = mine.get(WHO) or "test"
@@ -86,7 +86,15 @@ class Senders:
 
     def name(self, who: str) -> str:
         """Return which task of *who* it is that sends now."""
-        found = self._found.get(cast("Task", self._pilot.clock.task))
+        return self.name_of(cast("Task", self._pilot.clock.task), who)
+
+    def is_host(self, task: Task) -> bool:
+        """Whether it begins to host children, who may be waiting for that."""
+        return self._hosts.pop(task, task) is None
+
+    def name_of(self, task: Task, who: str) -> str:
+        """Return which task of *who* that is."""
+        found = self._found.get(task)
         return who if found is None else found.name
 
     def order(self, held: Event) -> None:
@@ -130,21 +138,3 @@ class Senders:
             return False
         nursery = None if its is None else sent.task.parent_nursery
         return nursery is None or sent.task in nursery.child_tasks
-
-    # --- What is looked up right after something was sent ---
-
-    def look(self, key: str, *, write: bool) -> None:
-        """Doubt who is found by a key or topic where what was sent might have come.
-
-        In a step of a task it does not, though there was a checkpoint since.
-        """
-        step, turn = self._pilot.moment
-        early = self._early.get(key)
-        if early is not None and early[0] < step and (write or early[1]):
-            self._pilot.note(
-                f"{key} was looked up at a checkpoint after something was sent, which"
-                ' might have come first; level="checkpoint" tries that, world.settled()'
-                " waits for it"
-            )
-        if self.latest[0] == step and self.latest[1] < turn:
-            self._early[key] = step, write or (early is not None and early[1])

@@ -226,10 +226,9 @@ def _error_text(error: BaseException) -> str:
 
 def replay_text(token: str, options: Sequence[str] = ()) -> str:
     """Return how to see a schedule again."""
-    return (
-        f"To see it again:\n  pytest --actors-replay={token}\n"
-        f"  {_decorator(token, options)}"
-    )
+    seeds = [f"--actors-{one}" for one in options if one.startswith("seed=")]
+    command = " ".join(["pytest", f"--actors-replay={token}", *seeds])
+    return f"To see it again:\n  {command}\n  {_decorator(token, options)}"
 
 
 def _decorator(token: str, options: Sequence[str]) -> str:

@@ -361,7 +361,7 @@ class World(ActorSystem):
             raise AssertionError(f"{_name(holds)} was not true at the end of the test")
         if self._untaken:
             lines = [
-                f"  {one.reason}: {one.message!r} to {one.to.path}"
+                f"  {one.reason}: {show(one.message)} to {one.to.path}"
                 for one in self._untaken
             ]
             raise AssertionError(
