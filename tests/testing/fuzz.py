@@ -29,6 +29,7 @@ from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Run, Search
 from trio_actors.testing._faults import Rules
 from trio_actors.testing._flight import Lab, run_lab
+from trio_actors.testing._middles import in_the_middle
 from trio_actors.testing._search import Depth, NotRepeatable, canonical
 
 
@@ -45,6 +46,8 @@ class Seen:
     runs: int = 0
     blocked: int = 0
     complete: bool = False
+    middle: str = ""
+    """What could have come in the middle of a step: then there are more outcomes."""
     doubts: tuple[str, ...] = ()
     """Why not every order was tried: such programs prove nothing."""
     circles: Known = attrs.field(factory=Known)
@@ -72,12 +75,14 @@ def search(
     lab = Lab(perform(program), rules or Rules(sampled=False))
     seen = Seen(circles=lab.circles)
     lab.circles.update(circles or {})
+    lab.sees_parts = not lab.rules.checkpoints
 
     async def every() -> None:
         more = True
         while more and seen.runs < limit:
             run = await lab.once(how, program.plan)
             seen.note(run)
+            seen.middle = seen.middle or in_the_middle(run)
             more = how.learn(run)
         seen.complete = not more
 
@@ -125,7 +130,12 @@ class Report:
 
 def rules_for(letters: str) -> Rules:
     """Return what is possible in a run."""
-    return Rules(enqueue="E" in letters, race="I" not in letters, sampled=False)
+    return Rules(
+        enqueue="E" in letters,
+        race="I" not in letters,
+        checkpoints="L" in letters,
+        sampled=False,
+    )
 
 
 def program_of(letters: str, seed: int, size: int = 6) -> Program:

@@ -44,7 +44,6 @@ CERTAIN: list[Callable[[World], Awaitable[None]]] = [
     test_no_deadlock.test_an_idle_actor_is_asked_back,
     test_no_deadlock.test_a_child_that_has_started_may_wait_for_its_parent,
     test_no_deadlock.test_who_is_being_restarted_may_be_asked,
-    test_no_deadlock.test_who_has_failed_beside_its_turn_may_be_asked,
 ]
 
 

@@ -14,7 +14,7 @@ import trio
 
 from tests.kit import Add, Counter
 from trio_actors import Exit
-from trio_actors.testing import Probe, World
+from trio_actors.testing import Probe, World, run
 from trio_actors.testing._clock import WorldClock, in_order
 from trio_actors.testing._events import Run
 from trio_actors.testing._faults import Rules
@@ -186,3 +186,21 @@ def test_a_thread_that_another_one_starts_is_no_part_of_a_search() -> None:
         started.start()
         started.join()
     assert not started.is_alive()
+
+
+def test_two_threads_do_not_run_worlds_at_once() -> None:
+    """What they change of Trio is there once: one took the other's back."""
+    began, may_end = threading.Event(), threading.Event()
+
+    async def rests(world: World) -> None:
+        began.set()
+        may_end.wait()
+
+    other = threading.Thread(target=run, args=[rests])
+    other.start()
+    began.wait()
+    with pytest.raises(RuntimeError, match="another thread runs a world, or a search"):
+        run(rests)
+    may_end.set()
+    other.join()
+    run(rests)

@@ -38,7 +38,6 @@ from trio_actors.testing._search import NotRepeatable
         ({"level": "line"}, "no level='line'. Write one of 'delivery', 'checkpoint'"),
         ({"timers": "never"}, "no timers='never'. Write one of 'race', 'idle'"),
         ({"order": "fifo"}, "no order='fifo'. Write one of 'pairwise', 'enqueue'"),
-        ({"exhaustive": True, "level": "checkpoint"}, "Leave away exhaustive=True"),
         ({"exhaustive": True, "faults": Faults(drop=1)}, "is only sampled"),
         ({"seed": "x"}, "seed is a number, not 'x'"),
         ({"exhaustive": "no"}, "exhaustive is True or False, not 'no'"),

@@ -184,7 +184,6 @@ def test_a_probe_is_the_test_itself_and_does_not_crash(exhaustive: bool) -> None
     faults = Faults(crash=1)
     found = check(program, faults=faults, exhaustive=exhaustive, schedules=20)
     assert found.failure is None, found.failure
-    assert found.classes == 1
 
 
 # --- A plan in a token --------------------------------------------------------------

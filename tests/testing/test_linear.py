@@ -685,3 +685,18 @@ def test_what_is_too_long_to_explain_is_told_whole() -> None:
     misfit = explain(history, machine, found)
     assert misfit.operations == history
     assert misfit.stuck.request == Read()
+
+
+class TestMethods:
+    """A test in a class has its world in the second place."""
+
+    @linearizable(Register)
+    async def test_a_method_is_checked(self, world: World) -> None:
+        await write_and_read(world, stale=False)
+
+
+def test_a_test_without_a_world_is_refused() -> None:
+    with pytest.raises(TypeError, match="has no first parameter for the world"):
+
+        @linearizable(Register)  # type: ignore[arg-type]
+        async def scenario() -> None: ...  # pyright: ignore[reportArgumentType]

@@ -193,3 +193,46 @@ def test_what_most_actors_hold_is_no_doubt() -> None:
     never = 1
     assert pictures != look_behind(freeze(state))[0]
     assert unset() == never
+
+
+@attrs.frozen
+class Look: ...
+
+
+class Mask(Actor[Look]):
+    """What an actor has become."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    @handler(reads_only=True)
+    def look(self, message: Look) -> None:
+        self.looks += 1
+
+
+class Becomes(Actor[Look]):
+    @handler(reads_only=True)
+    def look(self, message: Look) -> None:
+        self.become(Mask())
+
+
+class Masked(Actor[Look]):
+    async def started(self) -> None:
+        self.become(Mask())
+
+    @handler
+    def look(self, message: Look) -> None: ...
+
+
+@pytest.mark.parametrize("kind", [Becomes, Masked])
+def test_who_has_become_something_is_looked_at_whole(kind: Any) -> None:
+    """`become()` is a change, and so is a change of what an actor has become."""
+
+    async def program(world: World) -> None:
+        ref = await world.spawn(kind, name="reader")
+        world.client(ref.tell, Look())
+        await world.settled()
+
+    failure = check(program).failure
+    assert failure is not None
+    assert "is reads_only, and has changed its actor" in str(failure.error)

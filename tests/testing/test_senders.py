@@ -97,7 +97,8 @@ def test_tasks_of_one_nursery_may_overtake_each_other(who: str) -> None:
 
     found = check(program, exhaustive=True)
     assert found.verified, found
-    assert found.classes == 4  # the answers, too, may come in any order
+    # Which of the tasks begins, whose message is first, which answer comes first.
+    assert found.classes == 6
     assert {"one": 1, "other": 2} in seen
     assert {"one": 2, "other": 1} in seen
 
@@ -179,6 +180,8 @@ async def later(tell: Tell, log: ActorRef[Any]) -> None:
                 "a1 b1 b2 a2",
                 "b1 a1 a2 b2",
                 "b1 a1 b2 a2",
+                "a1 a2 b1 b2",
+                "b1 b2 a1 a2",
             },
         ),
         (later, {"a b", "b a"}),
@@ -187,7 +190,7 @@ async def later(tell: Tell, log: ActorRef[Any]) -> None:
 def test_what_was_sent_before_is_not_overtaken(
     scenario: Callable[..., Awaitable[None]], expected: set[str]
 ) -> None:
-    """Before a task began, or by one that has ended."""
+    """Before a task began, or by one that has ended; who has not may be slower."""
     seen: set[str] = set()
 
     async def program(world: World) -> None:
@@ -206,7 +209,7 @@ def test_in_the_order_of_sending_nothing_is_overtaken() -> None:
         seen.add(" ".join(await noted(world, children)))
 
     assert check(program, exhaustive=True, order="enqueue").verified
-    assert seen == {"a b after"}
+    assert seen == {"a b after", "b a after"}  # trio begins with either
 
 
 # --- What is looked up right after something was sent ------------------------------
@@ -233,10 +236,10 @@ class Seen(Subscriber):
 
 @pytest.mark.parametrize("kind", [Subscriber, Seen])
 @pytest.mark.parametrize("waits", [True, False])
-def test_what_could_have_come_before_something_is_looked_up_is_a_doubt(
+def test_what_could_have_come_before_something_is_looked_up_is_tried(
     kind: Any, waits: bool
 ) -> None:
-    """In production a checkpoint lets it come; here a step goes on."""
+    """In production a checkpoint lets it come, in the middle of a step."""
 
     async def program(world: World) -> None:
         seen: list[str] = []
@@ -249,24 +252,9 @@ def test_what_could_have_come_before_something_is_looked_up_is_a_doubt(
         await world.settled()
 
     found = check(program, exhaustive=True)
-    assert found.failure is None
-    assert found.verified == waits
-    assert ("topic notes was looked up at a checkpoint" in str(found)) == (not waits)
-
-
-def test_what_is_looked_up_before_it_could_have_changed_is_no_doubt() -> None:
-    async def program(world: World) -> None:
-        seen: list[str] = []
-        subscriber = await world.spawn(Subscriber, seen)
-        world.publish(TOPIC, Note("before"))
-        await subscriber.tell(Get())
-        await subscriber.tell(Note("direct"))
-        await world.settled()
-        world.publish(TOPIC, Note("after"))
-        await world.settled()
-        assert seen == ["direct", "after"]
-
-    assert check(program, exhaustive=True).verified
+    assert found.verified
+    assert found.classes == (1 if waits else 2)
+    assert ("from checkpoint to checkpoint" in str(found)) == (not waits)
 
 
 # --- What an actor sends by a task of the library's --------------------------------

