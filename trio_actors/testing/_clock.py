@@ -135,9 +135,9 @@ class WorldClock(trio.abc.Clock):
         self._known: float | None = None  # what to answer to trio, if that is known
 
     # Not by __getattr__(): all else would be looked up by it, 3 % of a small run.
-    autojump_threshold = _missing("autojump_threshold")
-    jump = _missing("jump")
-    rate = _missing("rate")
+    autojump_threshold: property = _missing("autojump_threshold")
+    jump: property = _missing("jump")
+    rate: property = _missing("rate")
 
     def start_clock(self) -> None:
         """Start."""
