@@ -23,7 +23,7 @@ from trio_actors import (
     tagged,
 )
 from trio_actors.persistence import EventSourced, applies
-from trio_actors.testing import World, _engine, check
+from trio_actors.testing import World, _engine, _pilot, check
 from trio_actors.testing._events import Event, Footprint, Part, Run
 from trio_actors.testing._middles import in_the_middle
 
@@ -444,6 +444,47 @@ def test_no_outcome_is_missed_where_each_task_step_is_a_step(letters: str) -> No
     assert report.different == [], report
     assert report.equal > 5, report
     assert report.blocked == report.redundant == 0, report
+
+
+def test_what_did_not_happen_comes_behind_what_did_not_happen_either() -> None:
+    """Two tasks ask, and a kill comes before both: they keep their order."""
+    report = compare("tYkL", [22], limit=3000, size=3)
+    assert report.equal == 1, report
+
+
+def test_who_waits_for_a_thread_goes_on_at_its_end() -> None:
+    async def program(world: World) -> None:
+        await trio.to_thread.run_sync(str)
+        await trio.lowlevel.checkpoint()
+
+    found = check(program, level="checkpoint", allow_io=True, schedules=5)
+    assert found.failure is None
+
+
+def test_who_goes_on_and_on_after_the_end_of_a_run_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_pilot.Pilot, "most", 200)
+
+    async def slow() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                for _ in range(300):
+                    await trio.lowlevel.checkpoint()
+
+    async def fails() -> None:
+        raise KeyError("first")
+
+    async def program(world: World) -> None:
+        world.client(slow)
+        world.client(fails)
+        await world.settled()
+
+    failure = check(program).failure
+    assert failure is not None
+    assert isinstance(failure.error, KeyError)
 
 
 # --- What is looked at ----------------------------------------------------------------

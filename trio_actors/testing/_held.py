@@ -144,11 +144,6 @@ class HeldBox(GatedBox):
         self._touch_room()
         return super().put_granted(items, room)
 
-    def release(self, room: int) -> None:
-        """Give up granted room, for which others may wait."""
-        self._touch_room()
-        super().release(room)
-
     def shut(self, door: Door, refusal: DeadReason) -> None:
         """Close the door further: whose messages still get in changes."""
         if door > self.door:
