@@ -130,8 +130,7 @@ async def test_a_kill_reaches_all_below_before_it_returns(world: World) -> None:
 
     def note(resource: Resource, owner: str, *, write: bool = True) -> None:
         touch(resource, owner, write=write)
-        if write:
-            touched.append(f"{resource} {owner}")
+        touched.append(f"{resource} {owner}")
 
     world._runtime.touch = note  # type: ignore[method-assign]
     refs[0]._cell.request(Halt.KILL)

@@ -69,8 +69,8 @@ class Incarnation(Batches):
 
     def requesting(self, halt: Halt, detail: str = "") -> Steps:
         """Do what `request()` does; those below are killed in between."""
-        self.runtime.touch("life", self.path, write=False)
         if self.phase == "stopped" or halt <= self.halt:
+            self.runtime.touch("life", self.path, write=False)
             return
         self.runtime.touch("life", self.path)
         self.runtime.touch("turn", self.path)

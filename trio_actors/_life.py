@@ -223,12 +223,13 @@ class Life(Turns):
         Whoever waits for an end is not woken by each turn: a step that wakes somebody
         depends on whether he waits already.
         """
-        self.runtime.touch("life", self.path, write=False)
-        while not reached():
+        while True:
+            self.runtime.touch("life", self.path, write=False)
+            if reached():
+                return
             if self._phase_lot is None:
                 self._phase_lot = Lot()
             await self._phase_lot.park()
-            self.runtime.touch("life", self.path, write=False)
 
     async def wait_idle(self) -> None:
         """Wait until it has nothing to do."""
