@@ -25,6 +25,10 @@ Touched: TypeAlias = tuple[str, str]
 Footprint: TypeAlias = dict[Touched, bool]
 """What a step touches; True where it writes."""
 
+CLOCK: Touched = ("clock", "")
+SEEN: Touched = ("seen", "")
+"""All there is: a condition that is checked after each step may look at anything."""
+
 Kind: TypeAlias = Literal[
     "start", "message", "reply", "control", "tick", "settled", "fault", "step"
 ]

@@ -26,9 +26,8 @@ from .._policy import Supervision
 from .._system import ActorSystem
 from ._circles import Known
 from ._client import Client
-from ._events import Blocked, Event, Run, Search
+from ._events import CLOCK, Blocked, Event, Run, Search
 from ._faults import Plan, Rules
-from ._footprints import CLOCK
 from ._hall import Hall
 from ._held import Held
 from ._parts import Parts

@@ -20,7 +20,7 @@ from .._runtime import Alarm, Resource
 from .._waits import CURRENT
 from ._circles import Circles, Known
 from ._clock import WorldClock
-from ._events import Event, Ghost, Run
+from ._events import CLOCK, SEEN, Event, Ghost, Run
 from ._faults import Rules
 from ._parts import Parts
 from ._seam import WHO, WorldRuntime
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
     from .._cell import Cell
     from ._senders import Senders
-
-CLOCK = ("clock", "")
-SEEN = ("seen", "")
-"""All there is: a condition that is checked after each step may look at anything."""
 
 HISTORY = ("history", "")
 """What clients were answered before others asked; a checker of histories looks at it.

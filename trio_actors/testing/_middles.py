@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._events import Event, Footprint, Part, Run
+from ._events import CLOCK, SEEN, Event, Footprint, Part, Run, dependent
 
 _CUTS = ("kill", "restart")
 _OUTSIDE = ("settled", "tick", "fault")
-_NOTHING = (("seen", ""), ("clock", ""))
+_NOTHING = (SEEN, CLOCK)
 """What no part can change for another: who looks at all there is does so at the end of
 a step, and time passes between steps."""
 
@@ -52,7 +52,8 @@ def _told(event: Event, trace: Sequence[Event], at: int) -> str:
 def _change_places(parts: Sequence[Part]) -> bool:
     """Whether two parts touch the same, and neither comes of the other."""
     return any(
-        _clash(parts[one].touched, late.touched) and not late.causes >> one & 1
+        not late.causes >> one & 1
+        and dependent(_changes(parts[one].touched), late.touched)
         for number, late in enumerate(parts)
         for one in range(number)
     )
@@ -63,14 +64,15 @@ def _between(trace: Sequence[Event], at: int, parts: Sequence[Part]) -> Event | 
     behind: dict[int, int] = {}  # later steps: the parts that they come behind
     for later in range(at + 1, len(trace)):
         event = trace[later]
+        touched = _changes(event.footprint)
         if event.sent == at:
             first = _upto(1 << event.part, parts)
         else:
             first = behind.get(event.sent, 0)
         for one, theirs in behind.items():
-            if theirs & ~first and _clash(event.footprint, trace[one].footprint):
+            if theirs & ~first and dependent(touched, trace[one].footprint):
                 first |= theirs
-        clashing = _where(event.footprint, parts)
+        clashing = _where(touched, parts)
         if not event.barrier and _comes_between(event, parts, clashing, first):
             return event
         first |= (1 << len(parts)) - 1 if event.barrier else _upto(clashing, parts)
@@ -95,7 +97,8 @@ def _comes_between(
         first |= _upto(clashing & _where(turn, parts), parts)
     late = clashing & ~first
     if event.kind == "control" and event.label not in _CUTS:
-        others = {one: how for one, how in event.footprint.items() if one not in turn}
+        others = _changes(event.footprint)
+        others.pop(("turn", event.dst), None)
         late &= _where(others, parts)
     return any(
         late >> number & 1
@@ -115,7 +118,7 @@ def _where(footprint: Footprint, parts: Sequence[Part]) -> int:
     return sum(
         1 << number
         for number, part in enumerate(parts)
-        if _clash(footprint, part.touched)
+        if dependent(footprint, part.touched)
     )
 
 
@@ -128,8 +131,6 @@ def _upto(some: int, parts: Sequence[Part]) -> int:
     return found
 
 
-def _clash(one: Footprint, other: Footprint) -> bool:
-    return any(
-        touched in other and (written or other[touched]) and touched not in _NOTHING
-        for touched, written in one.items()
-    )
+def _changes(footprint: Footprint) -> Footprint:
+    """Return what of a footprint a part can change for another."""
+    return {one: how for one, how in footprint.items() if one not in _NOTHING}
