@@ -37,7 +37,7 @@ HISTORY = ("history", "")
 """What clients were answered before others asked; a checker of histories looks at it.
 """
 
-_SPECIAL = ("all", "rng", "room", "stream")
+_SPECIAL = ("rng", "room", "stream")
 
 RACES = 5
 """How often in a run time may pass before what else could happen: what repeats could go
@@ -87,7 +87,9 @@ class Footprints(WorldRuntime):
     def touch(self, resource: Resource, owner: str, *, write: bool = True) -> None:
         """Note what the step that goes on reads or writes."""
         step = self.step
-        if step is not None:
+        if resource == "all":
+            self._look()
+        elif step is not None:
             footprint, touched = step.footprint, (resource, owner)
             if write or touched not in footprint:
                 footprint[touched] = write
@@ -98,10 +100,7 @@ class Footprints(WorldRuntime):
 
     def _touch_special(self, resource: Resource, *, write: bool) -> None:
         """Note what an order may hang on beside what the footprint tells."""
-        if resource == "all":
-            if self.recording:
-                self._look()
-        elif resource == "stream":
+        if resource == "stream":
             self.note("a stream was read, in whatever order its values came")
         elif resource == "room" and not write:
             self.weighs = True
@@ -111,8 +110,8 @@ class Footprints(WorldRuntime):
 
     def _look(self) -> None:
         """Note that this step looks at all there is, of which each has a part."""
-        if self.watched:
-            return  # all do
+        if self.watched or not self.recording:
+            return  # all do, or it is over
         self.looked = True
         for event in self.run.trace:
             event.footprint.setdefault(SEEN, False)
