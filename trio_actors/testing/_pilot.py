@@ -334,7 +334,7 @@ class Pilot(Footprints):
             pair = held.src, held.dst
             self._taken[pair] = self._taken.get(pair, 0) + 1
         if held.reads:
-            self.reader = Reader(held, self._state_of(held.dst))
+            self.reader = Reader(held, self.boxes[held.dst].cell)
         if held.kind != "fault":
             self._leave(held)
         held.apply(held)
@@ -343,12 +343,7 @@ class Pilot(Footprints):
         """Check that a handler that says so has changed nothing."""
         reader, self.reader = self.reader, None
         assert reader is not None
-        reader.check(self._state_of(reader.path), self.note)
-
-    def _state_of(self, path: str) -> object:
-        """Return what a handler could write into: also what its actor has become."""
-        cell = self.boxes[path].cell
-        return (cell.instance, *cell.became) if cell.became else cell.instance
+        reader.check(self.note)
 
     def _leave(self, held: Held) -> None:
         """Take out what happens, or never will."""

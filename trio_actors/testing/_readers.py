@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo
 
+from .._cell import Cell
 from ._changes import difference
 from ._held import Held
 from ._state import SHOWN, Picture, freeze
@@ -93,41 +94,36 @@ def look_behind(picture: Picture) -> tuple[tuple[Picture, ...], tuple[str, ...]]
     return tuple(pictures[1:]), tuple(hidden)
 
 
-def _first(state: object) -> object:
-    """Return the instance of an actor, of it and of what it has become."""
-    return cast("Any", state)[0] if type(state) is tuple else state
+def _state_of(cell: Cell) -> object:
+    """Return what a handler could write into: also what its actor has become."""
+    return (cell.instance, *cell.became) if cell.became else cell.instance
 
 
 class Reader:
     """A handler that reads only, at work."""
 
-    __slots__ = ("_before", "_behind", "_held", "_hidden", "_instance")
+    __slots__ = ("_before", "_behind", "_cell", "_held", "_hidden", "_instance")
 
-    def __init__(self, held: Held, instance: object) -> None:
+    def __init__(self, held: Held, cell: Cell) -> None:
         self._held = held
-        self._instance = instance
-        self._before = freeze(instance)
+        self._cell = cell
+        self._instance = cell.instance
+        self._before = freeze(_state_of(cell))
         self._behind, self._hidden = look_behind(self._before)
 
-    @property
-    def path(self) -> str:
-        """Whose handler it is."""
-        return self._held.dst
-
-    def check(self, instance: object, note: Callable[[str], None]) -> None:
+    def check(self, note: Callable[[str], None]) -> None:
         """Check that it has changed nothing.
 
         Args:
-            instance: That of its actor now.
             note: Is called with a doubt.
 
         Raises:
             AssertionError: It has changed its actor.
         """
         held, before = self._held, self._before
-        if _first(instance) is not _first(self._instance):
+        if self._cell.instance is not self._instance:
             return  # it has failed
-        after = freeze(instance)
+        after = freeze(_state_of(self._cell))
         if after != before:
             held.describe()
             raise AssertionError(
@@ -135,7 +131,7 @@ class Reader:
                 f" changed its actor: {difference(before, after)}. Take reads_only"
                 " away, or let it change nothing."
             )
-        name = type(_first(instance)).__qualname__
+        name = type(self._instance).__qualname__
         if self._hidden:
             note(
                 f"a reads_only handler of {name} may write into what cannot be looked"
