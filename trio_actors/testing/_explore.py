@@ -36,7 +36,7 @@ from ._given import (
     schedule_of,
 )
 from ._held import Held
-from ._linear import OWNERS
+from ._linear import OWNERS, place_of_world
 from ._options import (
     Decorator,
     Level,
@@ -324,7 +324,7 @@ def _test_of(
 ) -> Callable[P, None]:
     """Make a plain test of an async one: one call is a whole search."""
     parameters = parameters_of(fn)
-    place = int(parameters[0].name in OWNERS)  # of the world
+    place = place_of_world(fn)
     del parameters[place]
     signature = inspect.Signature(parameters)
 

@@ -192,6 +192,23 @@ def _split(
 # --- In a test ---------------------------------------------------------------
 
 
+def place_of_world(test: Callable[..., object]) -> int:
+    """Return which parameter of a test gets the world: the first of its own.
+
+    Raises:
+        TypeError: It has none, or the world in another place.
+    """
+    names = list(inspect.signature(test).parameters)
+    own = int(bool(names) and names[0] in OWNERS)
+    if len(names) == own or "world" in names[own + 1 :]:
+        name = getattr(test, "__name__", "test")
+        raise TypeError(
+            f"{name}() has no first parameter for the world. Write"
+            f" async def {name}(world: World)."
+        )
+    return own
+
+
 class Checked(Protocol):
     """Makes a test one that is checked: of a function, or of a method."""
 
@@ -242,20 +259,14 @@ def linearizable(
                 " @linearizable() next to the test, and @explore() above it."
             )
 
-        names = list(inspect.signature(test).parameters)
-        place = int(bool(names) and names[0] in OWNERS)  # of the world
-        if len(names) <= place:
-            raise TypeError(
-                f"{test.__name__}() has no first parameter for the world. Write"
-                f" async def {test.__name__}(world: World)."
-            )
+        place = place_of_world(test)
+        name = list(inspect.signature(test).parameters)[place]
 
         @functools.wraps(test)
         async def checked(*args: Any, **kwargs: Any) -> None:
             history = History()
             # pytest gives all by name.
-            named = len(args) <= place
-            world: Recording = kwargs[names[place]] if named else args[place]
+            world: Recording = args[place] if len(args) > place else kwargs[name]
             world._recorders.append(history)
             await test(*args, **kwargs)
             # A test that did not wait for its clients may end before one has asked.

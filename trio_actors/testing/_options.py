@@ -27,7 +27,7 @@ from .._errors import show
 from ._engine import Job
 from ._faults import NO_FAULTS, Faults, Rules
 from ._jobs import obstacle
-from ._linear import OWNERS
+from ._linear import place_of_world
 from ._settings import SETTINGS
 from ._world import World
 
@@ -218,15 +218,8 @@ def parameters_of(fn: Callable[..., object]) -> list[inspect.Parameter]:
             f"{name}() is not async, and a search runs it in Trio. Write"
             f" async def {name}(world: World)."
         )
-    parameters = list(inspect.signature(fn).parameters.values())
-    names = [one.name for one in parameters]
-    own = int(bool(names) and names[0] in OWNERS)
-    if len(names) == own or "world" in names[own + 1 :]:
-        raise TypeError(
-            f"{name}() has no first parameter for the world. Write"
-            f" async def {name}(world: World)."
-        )
-    return parameters
+    place_of_world(fn)  # it must have one
+    return list(inspect.signature(fn).parameters.values())
 
 
 def _jobs(wanted: int | None) -> int | None:
