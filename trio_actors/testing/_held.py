@@ -118,12 +118,11 @@ class HeldBox(GatedBox):
             return True
         pilot = self.pilot
         pilot.touch("life", self.path, write=False)
-        if self.tight or self.door or self.waiting or len(self.held) >= self.most:
+        matters = self.tight or pilot.weighs or self.door or self.waiting
+        if matters or len(self.held) >= self.most:
             self._touch_room()
             return super().put_slow(item)
         self._taken += 1  # what there is room for: a tenth of a long run
-        if pilot.weighs:
-            self._touch_room()
         pilot.mail(self, item)
         return True
 
