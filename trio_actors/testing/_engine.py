@@ -19,7 +19,8 @@ from trio.lowlevel import checkpoint
 from .._errors import leaves
 from ._dpor import Optimal
 from ._events import Run, Search, Unsettled
-from ._faults import Crash, Faults, Plan, Rules, longer
+from ._faults import Faults, Plan, Rules, longer
+from ._findings import Findings
 from ._flight import Lab, run_lab
 from ._jobs import Crew
 from ._middles import in_the_middle
@@ -38,54 +39,6 @@ MOST = 50_000
 """The most runs of a search of all orders."""
 BEGINNINGS = (0, 10, 30, 100, 1000)
 """Of a run that does not settle: how many steps of its schedule may be enough."""
-
-
-@attrs.define
-class Findings:
-    """What a search has found so far."""
-
-    schedules: int = 0
-    blocked: int = 0
-    met: dict[Hashable, int] = attrs.field(factory=dict[Hashable, int])
-    """How often each class was run."""
-    complete: bool = False
-    last: Run | None = None
-    failed: Run | None = None
-    nearest: Run | None = None
-    """What passes, without the last deviation of what fails."""
-    failed_after: int = 0
-    plan: Plan = ()
-    smallest: Deviations = attrs.field(factory=dict[int, int])
-    messages: dict[Crash, None] = attrs.field(factory=dict[Crash, None])
-    """Those that were met where all crashes of the plan were: where one more can be."""
-
-    @property
-    def redundant(self) -> int:
-        """How many runs were like another."""
-        return self.schedules - self.blocked - len(self.met)
-
-    def note(self, run: Run, plan: Plan = ()) -> None:
-        """Take note of a run, in which crashes were planned."""
-        self.last = run
-        if run.blocked:
-            self.schedules += 1
-            self.blocked += 1
-            return
-        self.count(canonical(run.trace))
-        number: dict[tuple[str, str], int] = {}
-        met: dict[Crash, None] = {}
-        for event in run.trace:
-            if event.kind == "message" and event.dst not in run.by_hand:
-                pair = event.src, event.dst
-                number[pair] = number.get(pair, 0) + 1
-                met[*pair, number[pair]] = None
-        if all(crash in met for crash in plan):  # else it is a run of a shorter plan
-            self.messages.update(met)
-
-    def count(self, name: Hashable) -> None:
-        """Count a run of a class."""
-        self.schedules += 1
-        self.met[name] = self.met.get(name, 0) + 1
 
 
 @attrs.frozen(kw_only=True)
@@ -118,20 +71,24 @@ async def test(fn: Callable[[], Awaitable[None]]) -> None:
 
 
 class Explorer:
-    """One search for a schedule that breaks a program."""
+    """One search for a schedule that breaks a program.
 
-    def __init__(self, task: Job) -> None:
+    Args:
+        task: The program, and how to search.
+        before: For a closer look: how many schedules there were before it.
+    """
+
+    def __init__(self, task: Job, before: int = 0) -> None:
         self.task: Job = task
         self.lab: Lab = Lab(task.program, task.rules)
         self.found: Findings = Findings()
         self._one_by_one = Optimal()
         self._drawn = Portfolio(task.seed)
         # What tasks share behind our back is only found by drawing: README says so.
-        self._more = not task.rules.checkpoints
+        self._more = bool(before) or not task.rules.checkpoints
         self._crew: Crew[Drawn] | None = None
         self.middle: str = ""  # what could come in the middle of a step, if anything
-        self.condition: str = ""  # under which the verdict holds
-        self.before: int = 0  # how many schedules there were before this search
+        self._before = before
 
     def explore(self) -> Findings:
         """Search, and make what was found small."""
@@ -161,23 +118,38 @@ class Explorer:
         """
         task, found = self.task, self.found
         left = task.schedules - (0 if task.exhaustive else found.schedules)
-        if not self.middle or found.failed is not None:
-            return None
-        if not task.rules.race:  # who wants fewer orders of time wants whole steps
-            self.condition = f"in whole steps, though {self.middle}"
+        if not self.middle or self._takes_whole_steps or found.failed is not None:
             return None
         if left < 1 or (task.exhaustive and not found.complete):
-            self.lab.caveats[self.middle] = None
             return None
         rules = attrs.evolve(task.rules, checkpoints=True)
-        closer = Explorer(attrs.evolve(task, rules=rules, schedules=left))
+        task = attrs.evolve(task, rules=rules, schedules=left)
+        closer = Explorer(task, before=found.schedules)
         closer.lab.circles.update(self.lab.circles)
         closer.lab.caveats.update(self.lab.caveats)
-        # Unless the closer look comes to its end, which has no such doubt.
-        self.lab.caveats[self.middle] = None
-        closer.before = found.schedules
-        closer._more = True
         return closer
+
+    @property
+    def _takes_whole_steps(self) -> bool:
+        """Who wants fewer orders of time wants no orders within a step either."""
+        return not self.task.rules.race
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why not every order was tried."""
+        middle = self.middle and not self._takes_whole_steps
+        return [*self.lab.caveats, *([self.middle] if middle else [])]
+
+    @property
+    def conditions(self) -> list[str]:
+        """Under which conditions the verdict holds, besides the options."""
+        every = {
+            f"in whole steps, though {self.middle}": (
+                bool(self.middle) and self._takes_whole_steps
+            ),
+            f"the random numbers of seed={self.task.seed}": self.lab.drew,
+        }
+        return [text for text, holds in every.items() if holds]
 
     def replay(self, schedule: Deviations, plan: Plan) -> Findings:
         """Run one schedule."""
@@ -239,7 +211,7 @@ class Explorer:
     def _is_over(self) -> bool:
         found = self.found
         most = self.task.schedules
-        if self.middle and self.task.rules.race:
+        if self.middle and not self._takes_whole_steps:
             most = (most + 1) // 2  # the rest is for a closer look
         return found.complete or found.schedules >= most or found.failed is not None
 
@@ -343,7 +315,7 @@ class Explorer:
 
     def _remember(self, run: Run, plan: Plan) -> None:
         found = self.found
-        found.failed, found.failed_after = run, self.before + found.schedules
+        found.failed, found.failed_after = run, self._before + found.schedules
         found.plan, found.smallest = plan, deviations(run.ranks)
 
     async def _again(self, schedule: Deviations, plan: Plan) -> Run:

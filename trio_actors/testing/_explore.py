@@ -21,11 +21,12 @@ from typing import (
 
 import attrs
 
-from ._engine import Explorer, Findings
+from ._engine import Explorer
 from ._events import Run
 from ._exploration import Exploration, Failure
 from ._faults import NO_FAULTS, Faults, read_plan, write_plan
 from ._files import keep_diagram
+from ._findings import Findings
 from ._given import (
     drawing,
     given_again,
@@ -129,7 +130,7 @@ def _result(
         classes=len(found.met),
         redundant=found.redundant,
         blocked=found.blocked,
-        verified=found.complete and failure is None and not explorer.lab.caveats,
+        verified=found.complete and failure is None and not explorer.doubts,
         failure=failure,
         verdict=_told(explorer, options),
     )
@@ -137,12 +138,9 @@ def _result(
 
 def _told(explorer: Explorer, options: Options, word: str = "") -> str:
     """Return the verdict."""
-    found, doubts = explorer.found, list(explorer.lab.caveats)
-    classes, conditions = len(found.met), options.conditions
-    if explorer.condition:
-        conditions.append(explorer.condition)
-    if explorer.lab.drew:
-        conditions.append(f"the random numbers of seed={options.seed}")
+    found, doubts = explorer.found, explorer.doubts
+    classes = len(found.met)
+    conditions = [*options.conditions, *explorer.conditions]
     if found.failed is not None:
         return found_text(found.failed_after, len(found.smallest))
     if found.complete:
