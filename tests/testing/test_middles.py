@@ -452,6 +452,13 @@ def test_what_did_not_happen_comes_behind_what_did_not_happen_either() -> None:
     assert report.equal == 1, report
 
 
+def test_a_deadline_that_is_over_concerns_who_goes_on_already() -> None:
+    """It wakes nobody then, and five of 44 classes were not tried."""
+    report = compare("tmoL", [6010], limit=3000, size=3)
+    assert report.equal == 1, report
+    assert report.runs == report.classes == 44
+
+
 def test_who_waits_for_a_thread_goes_on_at_its_end() -> None:
     async def program(world: World) -> None:
         await trio.to_thread.run_sync(str)

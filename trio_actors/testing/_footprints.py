@@ -71,7 +71,8 @@ class Footprints(WorldRuntime):
         self.weighs: bool = False  # somebody is chosen by its load, here or before
         self.drew: bool = False  # somebody took a random number
         self._counts: dict[str, int] = {}
-        self._armed: dict[trio.CancelScope, int] = {}
+        # Deadlines: in which step each was set, and by whom.
+        self._armed: dict[trio.CancelScope, tuple[int, str]] = {}
         self._races = 0
         self.turns = 0  # of trio's loop, since the last step
         self._may_expire = self._expires = False
@@ -257,14 +258,16 @@ class Footprints(WorldRuntime):
     def deadline_set(self, scope: trio.CancelScope) -> tuple[str, int]:
         """Note a deadline of trio's; return its place among those of one moment."""
         self.look_at_clock()
-        self._armed[scope] = self.at
         who = self.who()
+        self._armed[scope] = self.at, who
         return who, self.count(who)
 
     def deadline_gone(self, scope: trio.CancelScope, deadline: float) -> None:
         """Note that a deadline was taken back, or has expired."""
-        armed = self._armed.pop(scope, self.at)
-        if not self._expires:
+        armed, who = self._armed.pop(scope, (self.at, self.who()))
+        if self._expires:
+            self.touch("turn", who)  # though it may go on already, and need no waking
+        else:
             self.taken_back(armed, deadline, races=True)
         self._expires = False
 
@@ -299,7 +302,7 @@ class Footprints(WorldRuntime):
         If more than one step has set something it is not known: time might pass to
         what another one has set.
         """
-        armed.update(self._armed.values())
+        armed.update(at for at, _ in self._armed.values())
         armed.update(one.armed for one in self._racing())
         return armed.pop() if len(armed) == 1 else -1
 
