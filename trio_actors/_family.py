@@ -40,11 +40,12 @@ FINAL = (Halt.RETURN, Halt.STOP, Halt.KILL)
 class InnerTask:
     """A task beside the handlers of an actor."""
 
-    __slots__ = ("args", "fn", "scope")
+    __slots__ = ("args", "fn", "scope", "who")
 
     def __init__(
-        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+        self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...], who: str
     ) -> None:
+        self.who = who  # for whom it acts
         self.fn = fn
         self.args = args
         self.scope = trio.CancelScope()
@@ -260,7 +261,7 @@ class Growing:
         """Run an inner task: its failure is the owner's, its end the incarnation's."""
         if self.closing:
             raise not_open(self.path, "task")
-        inner = InnerTask(fn, args)
+        inner = InnerTask(fn, args, self.path)
         self._tasks[inner] = None
         # As in trio, a task has the context of who starts it; but it acts as the actor.
         context = copy_context()
@@ -269,6 +270,12 @@ class Growing:
 
         guarded = partial(self._guard, inner)  # no frame that Ctrl-C could hit
         self._start(lambda: context.run(self._start_in_nursery, guarded, name))
+
+    def cancel_tasks(self) -> None:
+        """Cancel all inner tasks; it concerns also those that go on already."""
+        for inner in list(self._tasks):
+            self.runtime.touch("turn", inner.who)
+            inner.scope.cancel()
 
     @enable_ki_protection
     async def _guard(self, inner: InnerTask) -> None:

@@ -65,8 +65,7 @@ class Family(Restarting):
                 await self._answer(self._sweeps.pop(0))
             else:
                 await self._lot.park()
-        for inner in list(self._tasks):
-            inner.scope.cancel()
+        self.cancel_tasks()
         await self._stop_children()
 
     def _is_closing(self) -> bool:
@@ -133,8 +132,7 @@ class Family(Restarting):
         if halt is Halt.KILL:
             for cell in list(self.children.values()):
                 yield cell.requesting(Halt.KILL)
-            for inner in list(self._tasks):
-                inner.scope.cancel()
+            self.cancel_tasks()
         self._lot.unpark_all()
 
     async def wait_closed(self) -> None:
@@ -223,11 +221,12 @@ class Family(Restarting):
         """Stop the owner when all below it is idle."""
         if self.closing:
             return  # the owner ends, or is being restarted: its next family settles
-        inner = InnerTask(self._settle, ())
+        name = f"{self.path}:drain"
+        inner = InnerTask(self._settle, (), name)
         self._tasks[inner] = None
 
         guarded = partial(self._guard, inner)
-        self._start(lambda: self._start_in_nursery(guarded, f"{self.path}:drain"))
+        self._start(lambda: self._start_in_nursery(guarded, name))
 
     async def _settle(self) -> None:
         owner = cast("Cell", self.owner)

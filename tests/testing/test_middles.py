@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from tests.testing.fuzz import compare
+from tests.testing.fuzz import compare, program_of, rules_for, search
 from tests.testing.searched import Register, Write
 from trio_actors import (
     Actor,
@@ -24,6 +24,7 @@ from trio_actors import (
 )
 from trio_actors.persistence import EventSourced, applies
 from trio_actors.testing import World, _engine, _pilot, check
+from trio_actors.testing._dpor import Optimal
 from trio_actors.testing._events import Event, Footprint, Part, Run
 from trio_actors.testing._middles import in_the_middle
 
@@ -457,6 +458,15 @@ def test_a_deadline_that_is_over_concerns_who_goes_on_already() -> None:
     report = compare("tmoL", [6010], limit=3000, size=3)
     assert report.equal == 1, report
     assert report.runs == report.classes == 44
+
+
+@pytest.mark.parametrize(("letters", "seed"), [("tPx", 4008), ("tfgx", 4039)])
+def test_who_is_cancelled_while_it_goes_on_already_is_concerned(
+    letters: str, seed: int
+) -> None:
+    """A drain that is about to go on when its family closes: it need not be woken."""
+    program = program_of(letters, seed, 4)
+    assert search(program, Optimal(), 6000, rules_for("L")).complete
 
 
 def test_who_waits_for_a_thread_goes_on_at_its_end() -> None:
