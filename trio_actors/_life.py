@@ -261,6 +261,7 @@ class Life(Turns):
 
     async def wait_ended(self) -> Exit:
         """Wait until it has stopped for good. Always a checkpoint."""
+        self.runtime.touch("life", self.path, write=False)
         if self.phase == "stopped":
             await checkpoint()
         await self.until_phase(self.has_ended)

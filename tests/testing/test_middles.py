@@ -460,6 +460,12 @@ def test_a_deadline_that_is_over_concerns_who_goes_on_already() -> None:
     assert report.runs == report.classes == 44
 
 
+def test_who_waits_for_an_end_that_has_come_depends_on_it() -> None:
+    """It goes on a checkpoint later, and so had not looked yet."""
+    report = compare("taxwL", [30_000], limit=2000, size=3)
+    assert report.equal == 1, report
+
+
 @pytest.mark.parametrize(("letters", "seed"), [("tPx", 4008), ("tfgx", 4039)])
 def test_who_is_cancelled_while_it_goes_on_already_is_concerned(
     letters: str, seed: int
